@@ -1,0 +1,1 @@
+"""Tensorferry: TensorFlow models to TensorFlow Lite and TensorFlow.js, without TensorFlow."""

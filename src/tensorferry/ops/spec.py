@@ -1,0 +1,162 @@
+"""The form in which everything known about one op is written down, and the small vocabulary those entries share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tensorferry.errors import FerryError
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value, format_shape
+from tensorferry.targets import JsNode, LiteOp
+from tensorferry.tensor import Array, DType
+
+Infer = Callable[[Node], Sequence[Typed]]
+Evaluate = Callable[..., Array | tuple[Array, ...]]
+"""(node, *input arrays) -> the output array, or a tuple of them for an op with several outputs."""
+ToTflite = Callable[[Node], Sequence[LiteOp]]
+ToTfjs = Callable[[Node], Sequence[JsNode]]
+Expand = Callable[[Graph, Node], bool]
+"""Rewrite the node in place into simpler nodes for a target that lacks it; False when this node cannot be."""
+
+
+class Declined(FerryError):
+    """A lowering, inference or evaluation says no to one node. Writers collect them into one UnsupportedError.
+
+    `attributes` names the attributes that matter, as `name=value` text.
+    """
+
+    def __init__(self, why: str, *, remedy: str = "", attributes: str = "") -> None:
+        super().__init__(why, remedy=remedy)
+        self.why = why
+        self.attributes = attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One use of an op, taken by the generic test through TensorFlow, numpy, LiteRT and TensorFlow.js.
+
+    `inputs` in order; those whose index is in `constants` are Const nodes, the others graph inputs. `tolerance` is relative to the
+    largest reference value. `declines` says which target refuses it, and a part of the reason: {"tflite": "rank"}.
+    `raw` names the tf.raw_ops op when it is not the spec's own name.
+    """
+
+    inputs: tuple[Array, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    constants: tuple[int, ...] = ()
+    tolerance: float = 1e-6
+    declines: Mapping[str, str] = field(default_factory=dict)
+    raw: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpSpec:
+    """All knowledge of one op."""
+
+    name: str
+    infer: Infer
+    evaluate: Evaluate | None = None
+    aliases: tuple[str, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes with TensorFlow's defaults; a DType default also tells the attribute's kind."""
+    to_tflite: ToTflite | None = None
+    to_tfjs: ToTfjs | None = None
+    expand: Expand | None = None
+    fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Target -> activations the target's operator can apply to its result by itself."""
+    takes_bias: bool = False
+    """May carry a bias (rank 1, channels) as third input on both targets."""
+    pure: bool = True
+    """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
+    quant: str = ""
+    examples: Callable[[], Iterable[Example]] = tuple
+
+
+# -- inference -----------------------------------------------------------------------------------------------------
+
+
+def same_as_input(node: Node) -> list[Typed]:
+    """One output, typed like the first input."""
+    value = node.inputs[0]
+    return [Typed(value.dtype, value.shape)]
+
+
+def with_shape(node: Node, shape: Shape) -> list[Typed]:
+    """One output of the first input's dtype and this shape."""
+    return [Typed(node.inputs[0].dtype, shape)]
+
+
+def broadcast_shapes(one: Shape, other: Shape) -> Shape:
+    """numpy's rule over named sizes: 1 stretches, equal names stay, a number above 1 wins over a name."""
+    if one is None or other is None:
+        return None
+    rank = max(len(one), len(other))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in (one, other)]
+    return tuple(_broadcast_dims(a, b, one, other) for a, b in zip(*padded, strict=True))
+
+
+def _broadcast_dims(a: Dim, b: Dim, one: Shape, other: Shape) -> Dim:
+    if a == b:
+        return a
+    if a == 1:
+        return b
+    if b == 1:
+        return a
+    if isinstance(a, int) and isinstance(b, int):
+        raise Declined(f"shapes {format_shape(one)} and {format_shape(other)} do not broadcast")
+    if isinstance(a, int):
+        return a
+    return b if isinstance(b, int) else UNKNOWN_DIM
+
+
+def constant_input(node: Node, index: int, role: str) -> Array:
+    """The elements of an input that must be constant for the op to be carried over; `role` names it in the refusal."""
+    tensor = node.inputs[index].constant
+    if tensor is not None:
+        return tensor.array()
+    value = node.inputs[index]
+    if value.content is not None and all(isinstance(each, int) for each in value.content) and value.shape is not None:
+        return np.asarray(value.content, dtype=value.dtype.numpy).reshape([len(value.content)] if value.shape else [])
+    raise Declined(f"its {role} is computed while the model runs", remedy=f"make the {role} a constant in the source model")
+
+
+def normalize_axis(axis: int, rank: int) -> int:
+    """A non-negative axis; Declined when out of range."""
+    if not -rank <= axis < rank:
+        raise Declined(f"axis {axis} is out of range for rank {rank}")
+    return axis % rank
+
+
+# -- lowering ------------------------------------------------------------------------------------------------------
+
+LITE_ACTIVATIONS = {"Relu": "RELU", "Relu6": "RELU6", "ReluN1To1": "RELU_N1_TO_1"}
+"""Activation ops that TFLite operators fuse, and their names in ActivationFunctionType."""
+
+
+def lite_activation(node: Node) -> str:
+    """`fused_activation_function` for the node's `activation` attribute."""
+    activation = node.get("activation")
+    return LITE_ACTIVATIONS[activation] if activation else "NONE"
+
+
+def lite(name: str, node: Node, *, version: int = 1, **options: Any) -> list[LiteOp]:
+    """One TFLite operator that reads the node's inputs and writes its outputs."""
+    return [LiteOp(name, tuple(node.inputs), tuple(node.outputs), options, version)]
+
+
+def same_in_tfjs(node: Node) -> list[JsNode]:
+    """TensorFlow.js has the op under TensorFlow's name with TensorFlow's attributes."""
+    attrs = {key: value for key, value in node.attrs.items() if not key.startswith("_")}
+    return [JsNode(node.op, tuple(node.inputs), tuple(node.outputs), attrs)]
+
+
+def dims_for_target(shape: Shape) -> tuple[int, ...] | None:
+    """A shape with -1 for each unknown size; None for an unknown rank."""
+    return None if shape is None else tuple(dim if isinstance(dim, int) else -1 for dim in shape)
+
+
+def float_like(value: Value) -> DType:
+    return value.dtype if value.dtype.is_float else DType.FLOAT32

@@ -1,0 +1,64 @@
+"""A source file on disk: mapped for parsing, read by position for weights.
+
+Parsing walks the map and touches few pages. Weight bytes are read with pread, which does not count towards the process's
+memory the way pages of a map do; where a whole array must be seen at once (evaluation), the map is used and given back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensorferry.errors import SourceError
+
+CHUNK = 1 << 20
+"""Bytes handed out at a time when weights are streamed: large enough for full disk speed, small beside any budget."""
+
+
+class SourceFile:
+    """A read-only file, opened once; `view` is its bytes, `read` copies a piece without mapping it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self._file = open(self.path, "rb")  # noqa: SIM115 - lives as long as the tensors that point into it
+            self.size = os.fstat(self._file.fileno()).st_size
+            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
+        except FileNotFoundError as error:
+            raise SourceError(f"'{path}' does not exist", remedy="check the path") from error
+        except IsADirectoryError as error:
+            raise SourceError(f"'{path}' is a folder, not a file", remedy="name the file inside it") from error
+        except OSError as error:
+            raise SourceError(f"'{path}' cannot be read", why=error.strerror or str(error)) from error
+        self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Copy `length` bytes at `offset` without touching the map."""
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), length, offset)
+        else:  # Windows
+            self._file.seek(offset)
+            data = self._file.read(length)
+        if len(data) != length:
+            raise SourceError(
+                f"'{self.path}' ended early",
+                where=f"byte {offset + len(data)} of {self.size}",
+                why="the file became shorter while it was being read",
+            )
+        return data
+
+    def chunks(self, offset: int, length: int, limit: int = CHUNK) -> Iterator[memoryview]:
+        """The bytes from `offset` on in pieces of at most `limit`."""
+        for start in range(offset, offset + length, limit):
+            yield memoryview(self.read(start, min(limit, offset + length - start)))
+
+    def release(self, offset: int, length: int) -> None:
+        """Tell the system that these pages of the map are not needed for now."""
+        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = (offset + length) // mmap.PAGESIZE * mmap.PAGESIZE
+        if last > first:
+            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)

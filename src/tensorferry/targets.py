@@ -1,0 +1,55 @@
+"""What a lowering returns: plain records of one target operator each. No bytes, no file format.
+
+A record's inputs and outputs refer to an IR Value, to a Tensor (a new constant, e.g. transposed weights), or to a Temp (a tensor that
+lives between the operators of one lowering). The writer gives them numbers and names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorferry.ir import Shape, Value
+from tensorferry.tensor import DType, Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Temp:
+    """A tensor between two operators of one lowering; compared by identity. `label` becomes part of its name."""
+
+    label: str
+    dtype: DType
+    shape: Shape
+
+
+Ref = Value | Tensor | Temp | None
+"""What an operator reads or writes; None leaves out an optional TFLite input."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiteOp:
+    """One TensorFlow Lite operator.
+
+    `name` is the schema's BuiltinOperator name (CONV_2D); `options` are the fields of its options table, enums by name
+    ({"padding": "SAME", "fused_activation_function": "RELU6"}); `version` the lowest that expresses it.
+    """
+
+    name: str
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JsNode:
+    """One TensorFlow.js graph-model node: a TensorFlow op name and attributes as plain Python values.
+
+    str, bool, int, float, DType, and lists of them, and shapes (tuple of int, -1 for unknown) are encoded by the writer.
+    """
+
+    op: str
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
