@@ -38,8 +38,8 @@ class Quantization:
 class Typed:
     """What inference says of one output.
 
-    `content` holds the elements of a small integer tensor of rank 0 or 1 as far as they are known (a size that follows from an unknown
-    input size is named): shape arithmetic (Shape -> StridedSlice -> Pack -> Reshape) is followed through it.
+    `content` holds the elements of a small integer tensor of rank 0 or 1 as far as they are known (a size that follows from
+    an unknown input size is named): shape arithmetic (Shape -> StridedSlice -> Pack -> Reshape) is followed through it.
     """
 
     dtype: DType
@@ -336,7 +336,7 @@ def same_dims(one: Dim, other: Dim) -> bool:
 
 
 def verify(graph: Graph, infer: Callable[[Node], Sequence[Typed]] | None = None) -> None:
-    """Check use lists, order, names and, with `infer`, every dtype and shape anew. Raises GraphError that shows the neighbourhood."""
+    """Check use lists, order, names and, with `infer`, every dtype and shape anew; GraphError shows the neighbourhood."""
     position = {node: index for index, node in enumerate(graph.nodes)}
     if len({node.name for node in graph.nodes}) != len(graph.nodes):
         raise GraphError("two nodes of the graph have the same name")

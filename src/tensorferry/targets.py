@@ -1,7 +1,7 @@
 """What a lowering returns: plain records of one target operator each. No bytes, no file format.
 
-A record's inputs and outputs refer to an IR Value, to a Tensor (a new constant, e.g. transposed weights), or to a Temp (a tensor that
-lives between the operators of one lowering). The writer gives them numbers and names.
+A record's inputs and outputs refer to an IR Value, to a Tensor (a new constant, e.g. transposed weights), or to a Temp (a tensor
+that lives between the operators of one lowering). The writer gives them numbers and names.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Tensor:
 
     def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
         """The elements' bytes, row-major and little-endian, in pieces of about `limit` bytes."""
-        data = memoryview(np.ascontiguousarray(self.array())).cast("B") if self.size else memoryview(b"")
+        data = np.ascontiguousarray(self.array()).data.cast("B") if self.size else memoryview(b"")
         for start in range(0, len(data), limit):
             yield data[start : start + limit]
 
@@ -154,7 +154,7 @@ class FilledTensor(Tensor):
             yield from super().chunks(limit)
             return
         count = limit // self.dtype.numpy.itemsize
-        block = memoryview(np.broadcast_to(self.array().flat[0], (count,)).astype(self.dtype.numpy)).cast("B")
+        block = np.broadcast_to(self.array().flat[0], (count,)).astype(self.dtype.numpy).data.cast("B")
         for start in range(0, self.nbytes, len(block)):
             yield block[: min(len(block), self.nbytes - start)]
 
@@ -205,7 +205,7 @@ class CastTensor(Tensor):
 
     def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
         for piece in self.base.chunks(limit):
-            yield memoryview(self._convert(np.frombuffer(piece, self.base.dtype.numpy))).cast("B")
+            yield self._convert(np.frombuffer(piece, self.base.dtype.numpy)).data.cast("B")
 
     def release(self) -> None:
         self.base.release()
