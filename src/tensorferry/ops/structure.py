@@ -42,6 +42,10 @@ def _identity_examples() -> Iterator[Example]:
     yield Example((np.arange(6, dtype=np.float32).reshape(2, 3),))
 
 
+def _identity_n_examples() -> Iterator[Example]:
+    yield Example((np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, -2], np.int32)))
+
+
 SPECS = (
     OpSpec(name="Const", attrs={}, infer=_infer_constant, evaluate=lambda node: node["value"].array()),
     OpSpec(name="Placeholder", attrs={"dtype": DType.FLOAT32, "shape": None}, infer=_infer_placeholder, pure=False),
@@ -68,7 +72,15 @@ SPECS = (
         evaluate=_pass_on,
         to_tflite=_lite_copy,
         to_tfjs=_js_identity,
+        examples=_identity_examples,
     ),
-    OpSpec(name="IdentityN", infer=_infer_identity, evaluate=_pass_on, to_tflite=_lite_copy, to_tfjs=_js_identity),
+    OpSpec(
+        name="IdentityN",
+        infer=_infer_identity,
+        evaluate=_pass_on,
+        to_tflite=_lite_copy,
+        to_tfjs=_js_identity,
+        examples=_identity_n_examples,
+    ),
     OpSpec(name="NoOp", infer=lambda _node: [], evaluate=lambda _node: ()),
 )

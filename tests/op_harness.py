@@ -1,0 +1,289 @@
+"""Takes one example of an op through everything that must agree: TensorFlow, the numpy reference, inference, both targets.
+
+TensorFlow is the oracle. What it cannot run on a CPU (channels first) is computed by transposing; what it does not have as one op
+(a fused activation, a composite such as HardSwish) by composing its ops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tensorferry import ir, ops
+from tensorferry.ir import Graph, Node, Port, Shape, Typed, Value
+from tensorferry.ops.spec import Declined, Example, OpSpec
+from tensorferry.tensor import Array, DType
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example of one op; `id` as it is shown by pytest."""
+
+    id: str
+    spec: OpSpec
+    example: Example
+
+
+def all_cases() -> list[Case]:
+    """Every example in the registry, by op name."""
+    return [
+        Case(f"{spec.name}-{index}" + (f"-{example.note.replace(' ', '_')}" if example.note else ""), spec, example)
+        for spec in ops.all_specs()
+        for index, example in enumerate(spec.examples())
+    ]
+
+
+# -- comparing -----------------------------------------------------------------------------------------------------
+
+
+def assert_close(actual: Sequence[Array], expected: Sequence[Array], tolerance: float) -> None:
+    """Same count, dtypes and shapes; integers, booleans and strings exactly; floats within `tolerance` x the largest expected."""
+    assert len(actual) == len(expected), f"{len(actual)} outputs, expected {len(expected)}"
+    for index, (one, other) in enumerate(zip(actual, expected, strict=True)):
+        assert one.shape == other.shape, f"output {index}: shape {one.shape}, expected {other.shape}"
+        assert one.dtype == other.dtype, f"output {index}: dtype {one.dtype}, expected {other.dtype}"
+        if other.dtype.kind != "f":
+            np.testing.assert_array_equal(one, other, err_msg=f"output {index}")
+            continue
+        finite = np.isfinite(other)
+        np.testing.assert_array_equal(np.where(finite, 0, one), np.where(finite, 0, other), err_msg=f"output {index}: inf or NaN")
+        largest = float(np.abs(other[finite]).max(initial=0.0))
+        error = float(np.abs(one[finite].astype(np.float64) - other[finite].astype(np.float64)).max(initial=0.0))
+        assert error <= tolerance * max(largest, 1e-30), (
+            f"output {index}: off by {error:.3g}, largest value {largest:.3g}, tolerance {tolerance:g}\n{one}\nexpected\n{other}"
+        )
+
+
+# -- the example as a Graph ----------------------------------------------------------------------------------------
+
+Unknown = Callable[[tuple[int, ...]], Shape]
+
+
+def build_graph(case: Case, unknown: Unknown | None = None) -> tuple[Graph, Node]:
+    """A graph of just this node. Constants as the example says, the rest are inputs `x0`, `x1` ...; outputs `y0`, `y1` ...
+
+    `unknown` may hide the sizes of the graph's inputs.
+    """
+    graph = Graph(case.spec.name)
+    values: list[Value] = []
+    for index, array in enumerate(case.example.inputs):
+        if index in case.example.constants:
+            values.append(graph.constant(array, f"c{index}"))
+            continue
+        shape = array.shape if unknown is None else unknown(array.shape)
+        node = ops.add(graph, "Placeholder", (), {"dtype": DType.of(array), "shape": shape}, name=f"x{index}")
+        graph.inputs.append(Port(node.name, node.output))
+        values.append(node.output)
+    node = ops.add(graph, case.spec.name, values, case.example.attrs, name="node")
+    graph.outputs = [Port(f"y{index}", value) for index, value in enumerate(node.outputs)]
+    ir.verify(graph, ops.infer)
+    return graph, node
+
+
+def feeds(case: Case) -> dict[str, Array]:
+    """The graph's inputs by public name."""
+    example = case.example
+    return {f"x{index}": array for index, array in enumerate(example.inputs) if index not in example.constants}
+
+
+def hide_first(shape: tuple[int, ...]) -> Shape:
+    """The batch is unknown; equal sizes get equal names."""
+    return (f"n{shape[0]}", *shape[1:]) if shape else ()
+
+
+def hide_all(shape: tuple[int, ...]) -> Shape:
+    return tuple(f"n{size}" for size in shape)
+
+
+def hide_rank(_shape: tuple[int, ...]) -> Shape:
+    return None
+
+
+def assert_typed(typed: Typed, array: Array, *, exact: bool) -> None:
+    """The inferred type allows this result (`exact`: says all of it). A size hidden as `n3` must come out as 3."""
+    assert typed.dtype.numpy == array.dtype, f"inferred {typed.dtype}, is {array.dtype}"
+    if typed.shape is None:
+        assert not exact, "the shape is not inferred"
+    else:
+        assert len(typed.shape) == array.ndim, f"inferred {typed.shape}, is {array.shape}"
+        for dim, size in zip(typed.shape, array.shape, strict=True):
+            _assert_dim(dim, size, exact=exact)
+    if typed.content is not None:
+        assert array.ndim <= 1 and len(typed.content) == array.size, f"content {typed.content}, is {array}"
+        for dim, size in zip(typed.content, array.reshape(-1).tolist(), strict=True):
+            _assert_dim(dim, size, exact=False)
+
+
+def _assert_dim(dim: ir.Dim, size: int, *, exact: bool) -> None:
+    if isinstance(dim, int):
+        assert dim == size, f"inferred {dim}, is {size}"
+    else:
+        assert not exact, f"a size is left as '{dim}'"
+        if dim[0] == "n" and dim[1:].isdigit():
+            assert int(dim[1:]) == size, f"inferred '{dim}', is {size}"
+
+
+def expand_node(graph: Graph, target: str) -> None:
+    """Rewrite what the target lacks or declines into simpler ops, as the passes do before writing."""
+    changed = True
+    while changed:
+        changed = False
+        for node in list(graph.nodes):
+            spec = ops.find(node.op)
+            if spec is not None and spec.expand is not None and _lacks(spec, node, target) and spec.expand(graph, node):
+                changed = True
+                break
+    while graph.keep_nodes(lambda node: node.op == "Placeholder" or any(graph.readers(value) for value in node.outputs)):
+        pass
+    ir.verify(graph, ops.infer)
+
+
+def _lacks(spec: OpSpec, node: Node, target: str) -> bool:
+    lower = getattr(spec, f"to_{target}")
+    if lower is None:
+        return True
+    try:
+        lower(node)
+    except Declined:
+        return True
+    return False
+
+
+def evaluate_graph(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:
+    """Outputs of the reference runtime, in order."""
+    known: dict[Value, Array] = {port.value: inputs[port.name] for port in graph.inputs}
+    for node in graph.nodes:
+        if node.outputs and node.outputs[0] not in known:
+            known.update(zip(node.outputs, ops.evaluate(node, [known[value] for value in node.inputs]), strict=True))
+    return [known[port.value] for port in graph.outputs]
+
+
+# -- TensorFlow ----------------------------------------------------------------------------------------------------
+
+CHANNELS_FIRST = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
+NO_OP_DEF_ATTRS = ("activation", "activation_alpha")
+
+
+def run_tensorflow(case: Case) -> list[Array]:
+    """What TensorFlow computes for the example, fused bias and activation included."""
+    name = case.example.raw or case.spec.name
+    inputs = [np.asarray(array) for array in case.example.inputs]
+    attrs = {**case.spec.attrs, **case.example.attrs}
+    bias = inputs.pop() if case.spec.takes_bias and len(inputs) > (3 if name == "Conv2DBackpropInput" else 2) else None
+    if name in COMPOSED:
+        outputs = [COMPOSED[name](*inputs, **attrs)]
+    elif attrs.get("data_format") in CHANNELS_FIRST:
+        outputs = _run_transposed(name, inputs, attrs, bias)
+        bias = None
+    else:
+        outputs = _run_raw(name, inputs, attrs)
+    if bias is not None:
+        outputs[0] = outputs[0] + bias
+    if activation := attrs.get("activation"):
+        alpha = {"alpha": attrs["activation_alpha"]} if "activation_alpha" in attrs else {}
+        run = COMPOSED.get(activation)
+        outputs[0] = run(outputs[0], **alpha) if run else _run_raw(activation, [outputs[0]], alpha)[0]
+    return [np.asarray(each) for each in outputs]
+
+
+def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> list[Array]:
+    import tensorflow as tf  # noqa: PLC0415 - seconds; only where needed
+    from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
+
+    definition = op_def_registry.get(name)
+    assert definition is not None, f"TensorFlow has no op {name}: set Example.raw, or add it to COMPOSED"
+    arguments: dict[str, Any] = dict(_arguments(definition, inputs))
+    implied = {each for arg in definition.input_arg for each in (arg.type_attr, arg.type_list_attr, arg.number_attr)}
+    for each in definition.attr:
+        if each.name not in implied and each.name in attrs and not each.name.startswith("_"):
+            arguments[each.name] = _attribute(attrs[each.name])
+    unknown = [key for key in attrs if key not in {each.name for each in definition.attr} and not key.startswith("_")]
+    unknown = [key for key in unknown if key not in NO_OP_DEF_ATTRS]
+    assert not unknown, f"TensorFlow's {name} has no attribute {unknown}"
+    with tf.device("/CPU:0"):
+        result = getattr(tf.raw_ops, name)(**arguments)
+    outputs = list(result) if isinstance(result, tuple | list) else [result]
+    return [output.numpy() if hasattr(output, "numpy") else np.asarray(output) for output in outputs]
+
+
+def _arguments(definition: Any, inputs: Sequence[Array]) -> Iterator[tuple[str, Any]]:
+    """The inputs under TensorFlow's argument names; a list argument takes all that the single ones leave."""
+    spare = len(inputs) - sum(1 for arg in definition.input_arg if not (arg.number_attr or arg.type_list_attr))
+    position = 0
+    for arg in definition.input_arg:
+        count = spare if arg.number_attr or arg.type_list_attr else 1
+        taken = inputs[position : position + count]
+        yield arg.name, list(taken) if arg.number_attr or arg.type_list_attr else taken[0]
+        position += count
+    assert position == len(inputs), f"TensorFlow's {definition.name} takes {position} inputs, the example has {len(inputs)}"
+
+
+def _attribute(value: Any) -> Any:
+    import tensorflow as tf  # noqa: PLC0415
+
+    if isinstance(value, DType):
+        return tf.dtypes.as_dtype(value.value)
+    if isinstance(value, list | tuple):
+        return [_attribute(each) for each in value]
+    return value
+
+
+DATA_INPUTS = {"Conv2DBackpropInput": (2,), "DepthwiseConv2dNativeBackpropInput": (2,)}
+"""Which inputs are laid out by data_format, where it is not the first."""
+
+
+def _run_transposed(name: str, inputs: list[Array], attrs: dict[str, Any], bias: Array | None) -> list[Array]:
+    """An op on channels-first data, by way of channels-last."""
+    last = dict(attrs, data_format=CHANNELS_FIRST[attrs["data_format"]])
+    rank = len(attrs["data_format"])
+    to_last = (0, *range(2, rank), 1)
+    to_first = (0, rank - 1, *range(1, rank - 1))
+    for key in ("strides", "ksize", "dilations"):
+        if key in last:
+            last[key] = [last[key][axis] for axis in to_last]
+    if last.get("explicit_paddings"):
+        pairs = np.reshape(last["explicit_paddings"], (rank, 2))
+        last["explicit_paddings"] = pairs[list(to_last)].reshape(-1).tolist()
+    data = DATA_INPUTS.get(name, (0,))
+    moved = [np.transpose(array, to_last) if index in data else array for index, array in enumerate(inputs)]
+    if name in DATA_INPUTS and inputs[0].size == rank:  # the wanted output size, in the order of the layout
+        moved[0] = inputs[0][list(to_last)]
+    outputs = _run_raw(name, moved, last)
+    if bias is not None:
+        outputs[0] = outputs[0] + bias
+    return [np.transpose(each, to_first) if each.ndim == rank else each for each in outputs]
+
+
+def _hard_swish(x: Array) -> Array:
+    return x * _run_raw("Relu6", [x + np.float32(3)], {})[0] / np.float32(6)
+
+
+def _prelu(x: Array, alpha: Array) -> Array:
+    return np.maximum(x, 0) + alpha * np.minimum(x, 0)
+
+
+def _gelu(x: Array, approximate: bool = False) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.nn.gelu(x, approximate=approximate).numpy()
+
+
+COMPOSED: dict[str, Callable[..., Array]] = {
+    "HardSwish": _hard_swish,
+    "PRelu": _prelu,
+    "ReluN1To1": lambda x: np.clip(x, np.asarray(-1, x.dtype), np.asarray(1, x.dtype)),
+    "Gelu": _gelu,
+}
+"""Ops that TensorFlow has not as one; composed of its ops, or numpy where that is the definition."""
+
+
+# -- targets -------------------------------------------------------------------------------------------------------
+
+
+def size_of(case: Case) -> int:
+    """Elements in and out, to keep the examples small."""
+    return sum(math.prod(array.shape) for array in case.example.inputs)

@@ -1,0 +1,95 @@
+"""Every example of every op: TensorFlow, the numpy reference, inference, LiteRT and TensorFlow.js must agree."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from op_harness import (
+    Unknown,
+    all_cases,
+    assert_close,
+    assert_typed,
+    build_graph,
+    evaluate_graph,
+    feeds,
+    hide_all,
+    hide_first,
+    hide_rank,
+    run_tensorflow,
+    size_of,
+)
+from tensorferry import ops
+from tensorferry.tensor import Array
+
+CASES = {case.id: case for case in all_cases()}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@cache
+def reference(name: str) -> list[Array]:
+    pytest.importorskip("tensorflow", reason="TensorFlow, the oracle of the op tests, is not installed")
+    return run_tensorflow(CASES[name])
+
+
+@every_case
+def test_evaluation_agrees_with_tensorflow(name: str) -> None:
+    case = CASES[name]
+    graph, _ = build_graph(case)
+    assert_close(evaluate_graph(graph, feeds(case)), reference(name), case.example.tolerance)
+
+
+@every_case
+def test_inference_says_what_evaluation_gives(name: str) -> None:
+    case = CASES[name]
+    graph, node = build_graph(case)
+    outputs = evaluate_graph(graph, feeds(case))
+    for value, output in zip(node.outputs, outputs, strict=True):
+        assert_typed(value.typed, output, exact=True)
+
+
+@pytest.mark.parametrize("unknown", [hide_first, hide_all, hide_rank])
+@every_case
+def test_inference_with_unknown_sizes(name: str, unknown: Unknown) -> None:
+    case = CASES[name]
+    graph, _ = build_graph(case)
+    outputs = evaluate_graph(graph, feeds(case))
+    _, node = build_graph(case, unknown)
+    for value, output in zip(node.outputs, outputs, strict=True):
+        assert_typed(value.typed, output, exact=False)
+
+
+# -- the examples themselves ---------------------------------------------------------------------------------------
+
+
+def test_every_op_with_a_lowering_has_an_example() -> None:
+    bare = [spec.name for spec in ops.all_specs() if (spec.to_tflite or spec.to_tfjs or spec.expand) and not tuple(spec.examples())]
+    assert bare == []
+
+
+def test_examples_are_small() -> None:
+    assert [case.id for case in CASES.values() if size_of(case) > 20_000] == []
+
+
+def test_examples_name_inputs_and_attributes_that_exist() -> None:
+    for case in CASES.values():
+        assert all(0 <= index < len(case.example.inputs) for index in case.example.constants), case.id
+        assert set(case.example.declines) <= {"tflite", "tfjs"}, case.id
+
+
+def test_comparison_fails_on_one_percent() -> None:
+    expected = np.linspace(-1, 1, 12, dtype=np.float32)
+    assert_close([expected.copy()], [expected], 1e-6)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_close([expected * np.float32(1.01)], [expected], 1e-6)
+
+
+def test_comparison_fails_on_dtype_shape_count_and_nan() -> None:
+    one = np.ones(3, np.float32)
+    for wrong in ([one.astype(np.float64)], [one[:2]], [one, one], [np.array([1, np.nan, 1], np.float32)], []):
+        with pytest.raises(AssertionError):
+            assert_close(wrong, [one], 1e-6)
+    with pytest.raises(AssertionError):
+        assert_close([np.array([1, 2])], [np.array([1, 3])], 1.0)
