@@ -1,0 +1,190 @@
+// Runs TensorFlow.js graph models for tensorferry.runtimes.tfjs, one request after the other over stdin and stdout.
+//
+// A message, either way: uint32 length of the header, the header (JSON), then the tensors' bytes in the header's order, all
+// little-endian. A string tensor is, per element, a uint32 length and the bytes. Numbers never travel as JSON.
+
+import '@tensorflow/tfjs-backend-cpu';
+import {setWasmPaths} from '@tensorflow/tfjs-backend-wasm';
+import {loadGraphModel} from '@tensorflow/tfjs-converter';
+import * as tf from '@tensorflow/tfjs-core';
+import fs from 'node:fs';
+import path from 'node:path';
+
+const PIECE = 1 << 30; // Node reads at most 2 GiB at once
+const ARRAYS = {float32: Float32Array, int32: Int32Array, bool: Uint8Array, complex64: Float32Array};
+
+// Only messages may go to stdout.
+for (const level of ['log', 'info', 'debug', 'warn']) console[level] = (...words) => console.error(...words);
+
+function readExactly(descriptor, length) {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const count = readSome(descriptor, bytes, done, Math.min(length - done, PIECE));
+    if (count === 0) return null;
+    done += count;
+  }
+  return bytes;
+}
+
+function readSome(descriptor, bytes, offset, length) {
+  for (;;) {
+    try {
+      return fs.readSync(descriptor, bytes, offset, length, null);
+    } catch (error) {
+      if (error.code === 'EOF') return 0; // Windows says so when the pipe is closed
+      if (error.code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+function writeFully(bytes) {
+  let done = 0;
+  while (done < bytes.length) {
+    try {
+      done += fs.writeSync(1, bytes, done, Math.min(bytes.length - done, PIECE));
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+function send(header, payloads = []) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  writeFully(new Uint8Array(new Uint32Array([text.length]).buffer));
+  writeFully(text);
+  payloads.forEach(writeFully);
+}
+
+function decodeStrings(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const elements = [];
+  for (let offset = 0; offset < bytes.length;) {
+    const length = view.getUint32(offset, true);
+    elements.push(bytes.slice(offset + 4, offset + 4 + length));
+    offset += 4 + length;
+  }
+  return elements;
+}
+
+function encodeStrings(elements) {
+  const bytes = new Uint8Array(elements.reduce((sum, element) => sum + 4 + element.length, 0));
+  const view = new DataView(bytes.buffer);
+  let offset = 0;
+  for (const element of elements) {
+    view.setUint32(offset, element.length, true);
+    bytes.set(element, offset + 4);
+    offset += 4 + element.length;
+  }
+  return bytes;
+}
+
+function makeTensor({shape, dtype}, bytes) {
+  if (dtype === 'string') return tf.tensor(decodeStrings(bytes), shape, dtype);
+  return tf.tensor(new ARRAYS[dtype](bytes.buffer), shape, dtype);
+}
+
+async function tensorBytes(tensor) {
+  if (tensor.dtype === 'string') return encodeStrings(await tensor.bytes());
+  const data = tensor.dataSync(); // complex numbers come as pairs
+  const exact = data instanceof ARRAYS[tensor.dtype] ? data : ARRAYS[tensor.dtype].from(data);
+  return new Uint8Array(exact.buffer, exact.byteOffset, exact.byteLength);
+}
+
+function readShard(file) {
+  const descriptor = fs.openSync(file, 'r');
+  try {
+    const pieces = [];
+    for (let left = fs.fstatSync(descriptor).size; left > 0; left -= PIECE) {
+      const piece = readExactly(descriptor, Math.min(left, PIECE));
+      if (piece === null) throw new Error(`${path.basename(file)} ended early`);
+      pieces.push(piece.buffer);
+    }
+    return pieces;
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+// The loader's view of a model on disk; weights lie beside the model file.
+function diskHandler(file) {
+  const folder = path.dirname(file);
+  return {
+    load: () => tf.io.getModelArtifactsForJSON(
+        JSON.parse(fs.readFileSync(file, 'utf8')),
+        async (manifest) => {
+          const specs = manifest.flatMap((group) => group.weights);
+          const files = manifest.flatMap((group) => group.paths);
+          const outside = files.find((each) => path.basename(each) !== each);
+          if (outside !== undefined) throw new Error(`weight file '${outside}' is not in the model's folder`);
+          return [specs, files.flatMap((each) => readShard(path.join(folder, each)))];
+        }),
+  };
+}
+
+async function chooseBackend(name) {
+  if (!await tf.setBackend(name)) throw new Error(`the backend '${name}' cannot start here`);
+  await tf.ready();
+}
+
+// Ops whose result sizes depend on data, and control flow, run in the asynchronous executor only.
+async function execute(model, inputs, names) {
+  try {
+    return model.execute(inputs, names);
+  } catch (error) {
+    if (!/executeAsync/.test(error.message)) throw error;
+    return model.executeAsync(inputs, names);
+  }
+}
+
+function publicOutputs(model) {
+  const named = Object.keys(model.modelSignature?.outputs ?? {});
+  return named.length > 0 ? named : model.outputs.map((each) => each.name);
+}
+
+async function answer(request, payloads) {
+  await chooseBackend(request.backend);
+  const model = await loadGraphModel(diskHandler(request.model));
+  const inputs = {};
+  request.inputs.forEach((each, index) => inputs[each.name] = makeTensor(each, payloads[index]));
+  const asked = request.outputs ?? publicOutputs(model);
+  const names = [...asked, ...request.nodes];
+  const start = performance.now();
+  let results = await execute(model, inputs, names);
+  results = Array.isArray(results) ? results : [results];
+  const payload = await Promise.all(results.map(tensorBytes));
+  const milliseconds = performance.now() - start;
+  const outputs = results.map(
+      (each, index) => ({name: names[index], dtype: each.dtype, shape: each.shape, bytes: payload[index].length}));
+  const header = {
+    backend: tf.getBackend(), // after the run: the one that computed it
+    version: tf.version_core,
+    node: process.version,
+    milliseconds,
+    outputs,
+    modelInputs: model.inputs.map((each) => each.name),
+    modelOutputs: model.outputs.map((each) => each.name),
+  };
+  send(header, payload);
+  model.dispose();
+}
+
+async function serve() {
+  setWasmPaths(__dirname + path.sep);
+  for (;;) {
+    const length = readExactly(0, 4);
+    if (length === null) return;
+    const header = readExactly(0, new DataView(length.buffer).getUint32(0, true));
+    const request = JSON.parse(new TextDecoder().decode(header));
+    const payloads = request.inputs.map((each) => readExactly(0, each.bytes));
+    tf.engine().startScope();
+    try {
+      await answer(request, payloads);
+    } catch (error) {
+      send({error: String(error?.message ?? error), backend: tf.getBackend()});
+    }
+    tf.engine().endScope();
+  }
+}
+
+serve();

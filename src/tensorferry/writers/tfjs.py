@@ -1,0 +1,134 @@
+"""Writes a TensorFlow.js graph model: `model.json` and the weights in shards beside it.
+
+The loader takes names and order of inputs and outputs from `signature`; what a user sees in `model.outputs` are the names of
+nodes, so nodes bear the public names. The weights stream from the source to the shards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tensorferry.errors import OptionError
+from tensorferry.ir import Graph, Value
+from tensorferry.writers.tfjs_topology import Topology
+from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, shard_names
+
+SHARD_SIZE = 4 << 20
+"""Bytes in a shard unless asked otherwise: what browsers cache and fetch in parallel well, and the official converter's choice."""
+
+_GRAPH_VERSION = 2474  # of TensorFlow 2.21's GraphDef; the loader shows it and does not judge by it
+
+
+@dataclass(frozen=True, slots=True)
+class TfjsFacts:
+    """What was written."""
+
+    files: tuple[str, ...]
+    nbytes: int
+    weight_bytes: int
+    operators: Mapping[str, int]
+    """Count by op, without constants and inputs, most frequent first."""
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def write_tfjs(graph: Graph, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> TfjsFacts:
+    """Write the model into an existing folder; `shard_size` 0 puts all weights into one file.
+
+    Raises UnsupportedError before anything is written; OSError from the disk passes through (see `atomic.explaining`).
+    """
+    if shard_size < 0:
+        raise OptionError(f"a shard size of {shard_size} bytes makes no sense", remedy="give a positive size, or 0 for one shard")
+    topology = Topology(graph)
+    target = Path(folder)
+    weight_bytes = sum(weight.nbytes for weight in topology.weights)
+    shards = shard_names(weight_bytes, shard_size)
+    with ShardWriter(target, shards, shard_size) as writer:
+        for weight in topology.weights:
+            for piece in weight.chunks():
+                writer.write(piece)
+            weight.tensor.release()
+    document = _describe_model(topology, shards)
+    text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+    (target / "model.json").write_bytes(text)
+    return TfjsFacts(
+        files=("model.json", *shards),
+        nbytes=len(text) + weight_bytes,
+        weight_bytes=weight_bytes,
+        operators=_count_operators(topology),
+        inputs=tuple(topology.inputs),
+        outputs=tuple(topology.outputs),
+        notices=tuple(_narrowing_notices(graph) + _order_notices(topology)),
+    )
+
+
+def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
+    made_by = f"tensorferry {_own_version()}"
+    return {
+        "format": "graph-model",
+        "generatedBy": made_by,
+        "convertedBy": made_by,
+        "signature": {"inputs": topology.inputs, "outputs": topology.outputs},
+        "modelTopology": {
+            "node": topology.nodes,
+            "library": {},
+            "versions": {"producer": _GRAPH_VERSION, "minConsumer": 0},
+        },
+        "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in topology.weights]}],
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("tensorferry")
+    except PackageNotFoundError:  # run from a bare checkout
+        return "unknown"
+
+
+def _count_operators(topology: Topology) -> dict[str, int]:
+    counts = Counter(node["op"] for node in topology.nodes if node["op"] not in ("Const", "Placeholder"))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _narrowing_notices(graph: Graph) -> list[str]:
+    """One notice for each element type that TensorFlow.js lacks, with the inputs, outputs and constants it concerns."""
+    kinds: dict[str, dict[Value, str]] = {}
+    for role, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        for port in ports:
+            kinds.setdefault(port.value.dtype, {}).setdefault(port.value, f"{role} '{port.name}'")
+    constants: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for value in (value for node in graph.nodes for value in node.outputs):
+        if value.constant is not None:
+            constants[value.dtype] += bool(value.users)
+        elif value not in kinds.get(value.dtype, {}):
+            others[value.dtype] += 1
+    notices = []
+    for dtype, narrowed in NARROWED.items():
+        parts = list(kinds.get(dtype, {}).values())
+        parts += [
+            f"{count} {noun}{'s' if count > 1 else ''}"
+            for count, noun in ((constants[dtype], "constant"), (others[dtype], "intermediate value"))
+            if count
+        ]
+        if parts:
+            notices.append(f"TensorFlow.js has no {dtype}: {narrowed} is used for {', '.join(parts)}")
+    return notices
+
+
+def _order_notices(topology: Topology) -> list[str]:
+    """JavaScript puts keys that look like array indices first, in ascending order."""
+    notices = []
+    for role, names in (("inputs", list(topology.inputs)), ("outputs", list(topology.outputs))):
+        indices = [name for name in names if name.isdecimal() and name.isascii() and str(int(name)) == name]
+        seen = sorted(indices, key=int) + [name for name in names if name not in indices]
+        if seen != names:
+            notices.append(f"JavaScript lists {role} that are plain numbers first: {', '.join(seen)}; address them by name")
+    return notices

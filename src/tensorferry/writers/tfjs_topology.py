@@ -1,0 +1,181 @@
+"""Lowers a Graph to the nodes of a TensorFlow.js graph model, and gives them the names users will see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from tensorferry import ops
+from tensorferry.errors import GraphError, Problem, UnsupportedError
+from tensorferry.ir import Graph, Node, Port, Shape, Value
+from tensorferry.ops.spec import Declined
+from tensorferry.targets import JsNode, Ref, Temp
+from tensorferry.tensor import DType, Tensor
+from tensorferry.writers.tfjs_attributes import Json, encode_attribute, encode_shape, type_name
+from tensorferry.writers.tfjs_weights import Weight, plan_weight
+
+TARGET = "TensorFlow.js"
+
+# TensorFlow.js keeps nodes in plain objects, where these names are already something else.
+_RESERVED = frozenset(
+    ("__proto__", "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+)
+
+
+class Names:
+    """Unique node names that TensorFlow.js can address: `:` would mean an output's number, a leading `^` a control input."""
+
+    def __init__(self) -> None:
+        self._taken = set(_RESERVED)
+
+    def claim(self, wanted: str) -> str:
+        base = wanted.replace(":", "_").lstrip("^") or "node"
+        name, number = base, 1
+        while name in self._taken:
+            name, number = f"{base}_{number}", number + 1
+        self._taken.add(name)
+        return name
+
+
+class Topology:
+    """The nodes and weights of a graph model. Raises UnsupportedError with every node that stands in the way."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes: list[Json] = []
+        self.weights: list[Weight] = []
+        self.inputs: dict[str, Json] = {}
+        self.outputs: dict[str, Json] = {}
+        self._graph = graph
+        self._names = Names()
+        self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
+        self._node_names: dict[Node, str] = {}
+        self._problems: list[Problem] = []
+        self._needed = _find_needed(graph)
+        self._name_nodes()
+        for port in graph.inputs:
+            self._guard(port.value.producer, lambda port=port: self._add_input(port))  # type: ignore[misc]
+        for node in self._needed:
+            self._guard(node, lambda node=node: self._add_node(node))  # type: ignore[misc]
+        if not self._problems:
+            for port in graph.outputs:
+                self._guard(port.value.producer, lambda port=port: self._add_output(port))  # type: ignore[misc]
+        if self._problems:
+            raise UnsupportedError(self._problems, TARGET)
+
+    # -- names -----------------------------------------------------------------------------------------------------
+
+    def _name_nodes(self) -> None:
+        """Public names first: the node that makes an output bears its public name where that is possible."""
+        self._input_names = {id(port): self._names.claim(port.name) for port in self._graph.inputs}
+        self._output_names: dict[int, str] = {}
+        inputs = {port.value for port in self._graph.inputs}
+        for port in self._graph.outputs:
+            name = self._output_names[id(port)] = self._names.claim(port.name)
+            producer = port.value.producer
+            alone = len(producer.outputs) == 1 and producer.op != "Const" and port.value not in inputs
+            if alone and producer not in self._node_names:
+                self._node_names[producer] = name
+        for node in self._needed:
+            if node not in self._node_names:
+                self._node_names[node] = self._names.claim(node.name)
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def _guard(self, node: Node, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Declined as refusal:
+            name = node.origin.names[-1] if node.origin.names else node.name
+            self._problems.append(Problem(name, node.op, refusal.why, refusal.remedy, refusal.attributes))
+
+    def _add_input(self, port: Port) -> None:
+        name = self._input_names[id(port)]
+        attrs = {"dtype": port.value.dtype, "shape": port.value.shape}
+        self._append(name, "Placeholder", (), {key: encode_attribute(key, value) for key, value in attrs.items()})
+        self._refs[port.value] = name
+        self.inputs[port.name] = _tensor_info(name, port.value.dtype, port.value.shape)
+
+    def _add_node(self, node: Node) -> None:
+        if node.op == "Const" or all(value in self._refs for value in node.outputs):
+            return  # weights are written where they are read first; an input is there already
+        for record in _lower(node):
+            if not record.outputs or any(ref is None for ref in record.inputs):
+                raise GraphError(f"the lowering of {node.op} to {TARGET} leaves out an input or an output")
+            name = self._name_record(node, record)
+            inputs = [self._read(ref, name, index) for index, ref in enumerate(record.inputs)]
+            attrs = {key: encode_attribute(key, value) for key, value in record.attrs.items() if value is not None}
+            self._append(name, record.op, inputs, attrs)
+            for index, ref in enumerate(record.outputs):
+                if ref is not None and ref not in self._refs:  # an intermediate value given as an input stays that input
+                    self._refs[ref] = name if index == 0 else f"{name}:{index}"
+
+    def _name_record(self, node: Node, record: JsNode) -> str:
+        """The operator that makes the node's first output bears the node's name; the others have it as a prefix."""
+        own = self._node_names[node]
+        if any(ref is node.outputs[0] for ref in record.outputs):
+            return own
+        first = record.outputs[0]
+        return self._names.claim(f"{own}/{first.label}" if isinstance(first, Temp) else f"{own}/{record.op}")
+
+    def _read(self, ref: Ref, reader: str, index: int) -> str:
+        if ref in self._refs:
+            return self._refs[ref]
+        tensor = ref.constant if isinstance(ref, Value) else ref
+        if not isinstance(tensor, Tensor):
+            if not self._problems:
+                raise GraphError(f"'{reader}' reads {ref!r}, which no node makes")
+            return ""  # its maker is among the problems
+        if tensor not in self._refs:
+            producer = ref.producer if isinstance(ref, Value) else None
+            name = self._node_names[producer] if producer else self._names.claim(f"{reader}/constant_{index}")
+            self._add_weight(name, tensor)
+        return self._refs[tensor]
+
+    def _add_weight(self, name: str, tensor: Tensor) -> None:
+        weight = plan_weight(name, tensor)
+        kind = type_name(weight.tensor.dtype)
+        value = {"tensor": {"dtype": kind, "tensorShape": encode_shape(tensor.shape)}}
+        self._append(name, "Const", (), {"value": value, "dtype": {"type": kind}})
+        self.weights.append(weight)
+        self._refs[tensor] = name
+
+    def _add_output(self, port: Port) -> None:
+        """An input, a constant, one of several outputs of a node, or a second name: an Identity bears the public name."""
+        value, name = port.value, self._output_names[id(port)]
+        if self._node_names.get(value.producer) != name:
+            source = self._read(value, name, 0)
+            self._append(name, "Identity", [source], {"T": encode_attribute("T", value.dtype)})
+        self.outputs[port.name] = _tensor_info(name, value.dtype, value.shape)
+
+    def _append(self, name: str, op: str, inputs: Sequence[str], attrs: Json) -> None:
+        node: Json = {"name": name, "op": op}
+        if inputs:
+            node["input"] = list(inputs)
+        self.nodes.append(node | {"attr": attrs})
+
+
+def _lower(node: Node) -> Iterable[JsNode]:
+    spec = ops.find(node.op)
+    if spec is None:
+        raise Declined("Tensorferry does not know this op")
+    if node.op.startswith("Placeholder"):
+        raise Declined("it is read but is not among the model's inputs", remedy="name it in --inputs")
+    if spec.to_tfjs is None:
+        raise Declined("TensorFlow.js has no op that computes this")
+    records = spec.to_tfjs(node)
+    if any("activation" in record.attrs for record in records):
+        raise GraphError(f"the lowering of {node.op} to {TARGET} does not apply the fused activation of '{node.name}'")
+    return records
+
+
+def _find_needed(graph: Graph) -> list[Node]:
+    """The nodes that the outputs depend on, in order; a given input depends on nothing."""
+    given = {port.value for port in graph.inputs}
+    needed = {port.value.producer for port in graph.outputs if port.value not in given}
+    for node in reversed(graph.nodes):
+        if node in needed:
+            needed.update(value.producer for value in node.inputs if value not in given)
+    return [node for node in graph.nodes if node in needed]
+
+
+def _tensor_info(name: str, dtype: DType, shape: Shape) -> Json:
+    return {"name": f"{name}:0", "dtype": type_name(dtype), "tensorShape": encode_shape(shape)}
