@@ -1,0 +1,205 @@
+"""Matrix products: MatMul and BatchMatMulV2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
+from tensorferry.ops.fused import JS_FUSED_ACTIVATIONS, js_maybe_fused
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, broadcast_shapes, lite_activation
+from tensorferry.ops.windows import require_float32
+from tensorferry.targets import JsNode, LiteOp, Temp
+from tensorferry.tensor import Array, DType, TransposedTensor
+
+_TURNS = {"MatMul": ("transpose_a", "transpose_b"), "BatchMatMulV2": ("adj_x", "adj_y")}
+"""Op -> the attributes that say which operand is transposed first."""
+
+_LITE_OPERATORS = {"Relu": "RELU", "Relu6": "RELU6", "ReluN1To1": "RELU_N1_TO_1"}
+
+
+def _turns(node: Node) -> tuple[bool, bool]:
+    first, second = _TURNS[node.op]
+    return bool(node[first]), bool(node[second])
+
+
+def _sides(value: Value, turned: bool) -> tuple[Dim, Dim]:
+    """Rows and columns of an operand as the product sees it."""
+    if value.shape is None:
+        return UNKNOWN_DIM, UNKNOWN_DIM
+    if len(value.shape) < 2:
+        raise Declined(f"an operand has rank {len(value.shape)}; a matrix has 2")
+    rows, columns = value.shape[-2:]
+    return (columns, rows) if turned else (rows, columns)
+
+
+def _infer_product(node: Node) -> list[Typed]:
+    one, other = node.inputs[:2]
+    turn_one, turn_other = _turns(node)
+    rows, inner = _sides(one, turn_one)
+    also_inner, columns = _sides(other, turn_other)
+    if isinstance(inner, int) and isinstance(also_inner, int) and inner != also_inner:
+        raise Declined(f"{inner} columns do not meet {also_inner} rows")
+    if node.op == "MatMul":
+        if one.rank not in (None, 2) or other.rank not in (None, 2):
+            raise Declined(f"its operands have ranks {one.rank} and {other.rank}, not 2")
+        return [Typed(one.dtype, (rows, columns))]
+    shape: Shape = None
+    if one.shape is not None and other.shape is not None:
+        outer = broadcast_shapes(one.shape[:-2], other.shape[:-2])
+        assert outer is not None
+        shape = (*outer, rows, columns)
+    return [Typed(one.dtype, shape)]
+
+
+def _evaluate_product(node: Node, one: Array, other: Array, bias: Array | None = None) -> Array:
+    turn_one, turn_other = _turns(node)
+    if one.ndim < 2 or other.ndim < 2:
+        raise Declined(f"its operands have ranks {one.ndim} and {other.ndim}; a matrix has 2")
+    dtype = one.dtype
+    if dtype == np.float16:
+        one, other = one.astype(np.float32), other.astype(np.float32)
+    one = _adjoint(node, one) if turn_one else one
+    other = _adjoint(node, other) if turn_other else other
+    if one.shape[-1] != other.shape[-2]:
+        raise Declined(f"{one.shape[-1]} columns do not meet {other.shape[-2]} rows")
+    product: Array = np.matmul(one, other)
+    if bias is not None:
+        product += bias
+    return product.astype(dtype, copy=False)
+
+
+def _adjoint(node: Node, array: Array) -> Array:
+    turned = np.swapaxes(array, -1, -2)
+    return turned.conj() if node.op != "MatMul" and np.iscomplexobj(array) else turned
+
+
+# -- TensorFlow Lite -----------------------------------------------------------------------------------------------
+
+
+def _lite_product(node: Node) -> Sequence[LiteOp]:
+    """FULLY_CONNECTED when the second operand is a constant matrix, else BATCH_MATMUL."""
+    require_float32(node)
+    one, other = node.inputs[:2]
+    turn_one, turn_other = _turns(node)
+    if one.shape is None or other.shape is None:
+        raise Declined("the rank of an operand is not known")
+    if other.constant is None or len(other.shape) != 2 or turn_one:
+        return _lite_batched(node, turn_one, turn_other)
+    weights = other.constant if turn_other else TransposedTensor(other.constant, (1, 0))  # [out, in]
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    keep = len(one.shape) > 2
+    options = {
+        "fused_activation_function": lite_activation(node),
+        "weights_format": "DEFAULT",
+        "keep_num_dims": keep,
+        "asymmetric_quantize_inputs": False,
+    }
+    return [LiteOp("FULLY_CONNECTED", (one, weights, bias), tuple(node.outputs), options, 5 if keep else 1)]
+
+
+def _lite_batched(node: Node, turn_one: bool, turn_other: bool) -> Sequence[LiteOp]:
+    output = node.output
+    one, other = node.inputs[:2]
+    if max(len(one.shape or ()), len(other.shape or ())) > 5:
+        raise Declined("TFLite multiplies batches of at most five axes", attributes=f"rank={output.rank}")
+    if one.constant is not None and other.constant is not None:
+        raise Declined("both operands are constant")
+    options = {"adj_x": turn_one, "adj_y": turn_other, "asymmetric_quantize_inputs": False}
+    activation = node.get("activation")
+    if len(node.inputs) == 2 and not activation:
+        return [LiteOp("BATCH_MATMUL", (one, other), (output,), options)]
+    product = Temp("product", output.dtype, output.shape)
+    operators = [LiteOp("BATCH_MATMUL", (one, other), (product,), options)]
+    if len(node.inputs) == 2:
+        return [*operators, LiteOp(_LITE_OPERATORS[activation], (product,), (output,))]
+    added = {"fused_activation_function": lite_activation(node), "pot_scale_int16": False}
+    return [*operators, LiteOp("ADD", (product, node.inputs[2]), (output,), added)]
+
+
+# -- TensorFlow.js -------------------------------------------------------------------------------------------------
+
+
+def _refuse_crossed_batches(node: Node) -> None:
+    """TensorFlow.js folds the batch axes into one before it broadcasts."""
+    outer = [None if value.shape is None else value.shape[:-2] for value in node.inputs[:2]]
+    if outer[0] == outer[1] or () in outer or any(each is not None and set(each) == {1} for each in outer):
+        return
+    raise Declined(
+        "TensorFlow.js multiplies batches of equal sizes only, or one matrix with many",
+        remedy="broadcast the operands first",
+        attributes=f"batches={[format_shape(each) for each in outer]}",
+    )
+
+
+def _js_product(node: Node) -> Sequence[JsNode]:
+    require_float32(node)
+    other = node.inputs[1]
+    turn_one, turn_other = _turns(node)
+    _refuse_crossed_batches(node)
+    fused = len(node.inputs) > 2 or node.get("activation")
+    attrs: dict[str, Any] = {"T": node.output.dtype}
+    if fused or node.op == "MatMul":
+        attrs |= {"transpose_a": turn_one, "transpose_b": turn_other}
+    else:
+        attrs |= {"adj_x": turn_one, "adj_y": turn_other}
+    columns = _sides(other, turn_other)[1]
+    if fused and len(node.inputs) == 2 and not isinstance(columns, int):
+        raise Declined("the number of its columns is not known")
+    return [js_maybe_fused(node, "_FusedMatMul", attrs, columns if isinstance(columns, int) else 0, node.output)]
+
+
+# -- examples ------------------------------------------------------------------------------------------------------
+
+
+def _matmul_examples() -> Iterator[Example]:
+    yield Example((sample(3, 5), sample(5, 4)), {}, (1,), note="constant weights")
+    yield Example((sample(1, 5), sample(4, 5)), {"transpose_b": True}, (1,), note="constant weights, transposed")
+    yield Example((sample(3, 5), sample(5, 4)), {}, (), note="both computed")
+    yield Example((sample(3, 5), sample(4, 5)), {"transpose_b": True}, (), note="both computed, second transposed")
+    yield Example((sample(5, 3), sample(5, 4)), {"transpose_a": True}, (1,), note="first transposed")
+    yield Example((sample(5, 3), sample(4, 5)), {"transpose_a": True, "transpose_b": True}, (), note="both transposed")
+    yield Example((sample(3, 5), sample(5, 4)), {}, (0,), note="first constant")
+    yield Example((sample(3, 5), sample(5, 1)), {}, (1,), note="one column")
+
+
+def _batch_examples() -> Iterator[Example]:
+    yield Example((sample(2, 3, 5), sample(2, 5, 4)), {}, (), note="batches")
+    yield Example((sample(2, 3, 5), sample(2, 4, 5)), {"adj_y": True}, (), note="second transposed")
+    yield Example((sample(2, 5, 3), sample(2, 5, 4)), {"adj_x": True}, (1,), note="first transposed")
+    yield Example((sample(2, 3, 5), sample(5, 4)), {}, (1,), note="constant matrix")
+    yield Example((sample(2, 2, 3, 5), sample(4, 5)), {"adj_y": True}, (1,), note="constant matrix, transposed, rank 4")
+    yield Example((sample(2, 1, 3, 5), sample(4, 5, 2)), {}, (), note="broadcast", declines={"tfjs": "equal sizes"})
+    yield Example((sample(3, 5), sample(5, 4)), {}, (), note="rank 2")
+
+
+_LITE_FUSES = frozenset(LITE_ACTIVATIONS)
+
+SPECS = (
+    OpSpec(
+        name="MatMul",
+        attrs={"transpose_a": False, "transpose_b": False, "T": DType.FLOAT32},
+        infer=_infer_product,
+        evaluate=_evaluate_product,
+        to_tflite=_lite_product,
+        to_tfjs=_js_product,
+        fuses={"tflite": _LITE_FUSES, "tfjs": JS_FUSED_ACTIVATIONS},
+        takes_bias=True,
+        examples=_matmul_examples,
+    ),
+    OpSpec(
+        name="BatchMatMulV2",
+        aliases=("BatchMatMul",),
+        attrs={"adj_x": False, "adj_y": False, "T": DType.FLOAT32},
+        infer=_infer_product,
+        evaluate=_evaluate_product,
+        to_tflite=_lite_product,
+        to_tfjs=_js_product,
+        fuses={"tflite": _LITE_FUSES, "tfjs": JS_FUSED_ACTIVATIONS},
+        takes_bias=True,
+        examples=_batch_examples,
+    ),
+)
