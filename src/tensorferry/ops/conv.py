@@ -171,7 +171,7 @@ def _js_window(node: Node, fused: str, channels: int, activations: frozenset[str
     require_channels_last(node)
     require_float32(node)
     window = read_window(node, known_filter(node)[:2])
-    attrs = js_windowwindow_example(window, node.inputs[0])
+    attrs = js_window_attrs(window, node.inputs[0])
     output = node.output
     if max(axis.stride for axis in window.axes) == 1 or max(axis.dilation for axis in window.axes) == 1:
         return [js_maybe_fused(node, fused, attrs, channels, output, activations)]
@@ -191,7 +191,7 @@ def _js_window(node: Node, fused: str, channels: int, activations: frozenset[str
     ]
 
 
-def js_windowwindow_example(window: Window, value: Value) -> dict[str, Any]:
+def js_window_attrs(window: Window, value: Value) -> dict[str, Any]:
     """TensorFlow's attributes; explicit padding is named SAME or VALID where that says the same."""
     padding = window.named_padding(value) or "EXPLICIT"
     return {
