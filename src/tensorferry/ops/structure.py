@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from tensorferry.ir import Node, Typed, type_of_constant
 from tensorferry.ops.spec import Example, OpSpec
-from tensorferry.targets import JsNode, LiteOp
+from tensorferry.targets import JsNode, LiteOp, Ref
 from tensorferry.tensor import Array, DType
 
 
@@ -28,10 +28,18 @@ def _pass_on(_node: Node, *arrays: Array) -> tuple[Array, ...]:
     return arrays
 
 
-def _lite_copy(node: Node) -> Sequence[LiteOp]:
-    # A no-op reshape would fix the shape; TFLite has no identity. Passes remove identities, so one that is left joins an
-    # input to an output directly, which TFLite cannot express without a copy.
-    return [LiteOp("ADD_N", (value,), (out,)) for value, out in zip(node.inputs, node.outputs, strict=True)]
+def lite_copy(source: Ref, target: Ref, typed: Typed) -> list[LiteOp]:
+    """Operators that copy a tensor; TFLite has no identity.
+
+    Passes remove identities; one that is left joins an input, a constant or another output to an output.
+    """
+    if typed.dtype is DType.STRING:
+        return [LiteOp("RESHAPE", (source,), (target,))]
+    return [LiteOp("CAST", (source,), (target,), {})]
+
+
+def _lite_copies(node: Node) -> list[LiteOp]:
+    return [op for value, out in zip(node.inputs, node.outputs, strict=True) for op in lite_copy(value, out, value.typed)]
 
 
 def _js_identity(node: Node) -> list[JsNode]:
@@ -61,7 +69,7 @@ SPECS = (
         aliases=("Snapshot",),
         infer=_infer_identity,
         evaluate=_pass_on,
-        to_tflite=_lite_copy,
+        to_tflite=_lite_copies,
         to_tfjs=_js_identity,
         examples=_identity_examples,
     ),
@@ -70,7 +78,7 @@ SPECS = (
         aliases=("PreventGradient",),
         infer=_infer_identity,
         evaluate=_pass_on,
-        to_tflite=_lite_copy,
+        to_tflite=_lite_copies,
         to_tfjs=_js_identity,
         examples=_identity_examples,
     ),
@@ -78,7 +86,7 @@ SPECS = (
         name="IdentityN",
         infer=_infer_identity,
         evaluate=_pass_on,
-        to_tflite=_lite_copy,
+        to_tflite=_lite_copies,
         to_tfjs=_js_identity,
         examples=_identity_n_examples,
     ),

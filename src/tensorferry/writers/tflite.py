@@ -1,0 +1,208 @@
+"""Graph -> TensorFlow Lite file. The weights go straight from their source to the file; only the tables are held in memory.
+
+An ordinary flatbuffer refers forward by 32 bits: the weights lie behind the tables, each a vector with its length, and a Buffer
+refers to its vector. A file that would reach 2 GiB takes the schema's other form: a Buffer holds offset and size in 64 bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tensorferry.errors import TargetError
+from tensorferry.ir import Graph, Quantization
+from tensorferry.wire import tflite_schema
+from tensorferry.wire.flatbuffer import Reserved, TableBuilder, fill, fill_reference
+from tensorferry.writers.tflite_payload import Payload
+from tensorferry.writers.tflite_program import Program, ProgramOperator, ProgramTensor, Subgraph, make_program
+
+ALIGNMENT = 16
+ORDINARY_LIMIT = (1 << 31) - 1
+"""An ordinary flatbuffer must stay below this many bytes: readers check references as signed 32-bit numbers."""
+_RUNTIME_BYTES = 16  # the official converter pads the version string to this size
+_LONG_OFFSET_RUNTIME = "2.15.0"
+"""TODO"""
+
+
+@dataclass(frozen=True, slots=True)
+class TfliteFacts:
+    """What was written. `operators` counts by name, most frequent first; `versions` lists (operator, version) as used."""
+
+    size: int
+    operators: Mapping[str, int]
+    versions: tuple[tuple[str, int], ...]
+    tensor_count: int
+    oldest_runtime: str
+    long_offsets: bool
+    notices: tuple[str, ...] = ()
+
+    @property
+    def operator_count(self) -> int:
+        return sum(self.operators.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {
+            "size": self.size,
+            "operator_count": self.operator_count,
+            "operators": dict(self.operators),
+            "versions": [list(each) for each in self.versions],
+            "tensor_count": self.tensor_count,
+            "oldest_runtime": self.oldest_runtime,
+            "long_offsets": self.long_offsets,
+            "notices": list(self.notices),
+        }
+
+
+def write_tflite(
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    description: str = "converted by Tensorferry",
+    signature: str = "serving_default",
+    limit: int = ORDINARY_LIMIT,
+) -> TfliteFacts:
+    """Write the graph. `limit` is the size from which on buffers get 64-bit offsets.
+
+    Raises UnsupportedError with all nodes that cannot be expressed, TargetError when the file cannot be written.
+    """
+    program = make_program(graph, signature)
+    oldest = tflite_schema.oldest_runtime(program.codes)
+    layout = _lay_out(program, description, oldest, long_offsets=False)
+    if layout.size >= limit:
+        layout = _lay_out(program, description, oldest, long_offsets=True)
+    try:
+        with Path(path).open("wb") as file:
+            _write(file, layout)
+    except OSError as error:
+        raise TargetError(f"'{path}' cannot be written", why=error.strerror or str(error)) from error
+    return TfliteFacts(
+        size=layout.size,
+        operators=program.operator_counts(),
+        versions=tuple(program.codes),
+        tensor_count=sum(len(subgraph.tensors) for subgraph in program.subgraphs),
+        oldest_runtime=oldest,
+        long_offsets=layout.long_offsets,
+    )
+
+
+@dataclass(slots=True)
+class _Layout:
+    """The finished tables, and where each payload's first byte goes."""
+
+    tables: bytearray
+    payloads: list[tuple[int, Payload]]
+    size: int
+    long_offsets: bool
+
+
+def _write(file: BinaryIO, layout: _Layout) -> None:
+    position = file.write(layout.tables)
+    for start, payload in layout.payloads:
+        length = b"" if layout.long_offsets else payload.nbytes.to_bytes(4, "little")
+        position += file.write(bytes(start - position - len(length)) + length)
+        for piece in payload.chunks():
+            position += file.write(piece)
+    file.write(bytes(layout.size - position))
+
+
+def _lay_out(program: Program, description: str, oldest: str, *, long_offsets: bool) -> _Layout:
+    payloads = [payload for payload in program.buffers if payload is not None]
+    builder = TableBuilder(tflite_schema.schema())
+    if long_offsets:
+        fields = [{"offset": Reserved(8), "size": Reserved(8)} for _ in payloads]
+    else:
+        fields = [{"data": Reserved(4)} for _ in payloads]
+    tables = builder.finish(builder.build("Model", _model(program, description, oldest, fields)), tflite_schema.IDENTIFIER)
+    position = len(tables)
+    placed = []
+    for payload, reserved in zip(payloads, fields, strict=True):
+        length_bytes = 0 if long_offsets else 4
+        start = -(-(position + length_bytes) // ALIGNMENT) * ALIGNMENT
+        if long_offsets:
+            fill(tables, reserved["offset"], start)
+            fill(tables, reserved["size"], payload.nbytes)
+        else:
+            fill_reference(tables, reserved["data"], start - length_bytes)
+        placed.append((start, payload))
+        position = start + payload.nbytes
+    return _Layout(tables, placed, -(-position // ALIGNMENT) * ALIGNMENT, long_offsets)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _model(program: Program, description: str, oldest: str, payload_fields: list[dict[str, Reserved]]) -> dict[str, Any]:
+    filled: Iterator[dict[str, Reserved]] = iter(payload_fields)
+    buffers: list[dict[str, Any]] = [{} if payload is None else dict(next(filled)) for payload in program.buffers]
+    buffers.append({"data": oldest.encode().ljust(_RUNTIME_BYTES, b"\0")})
+    return {
+        "version": tflite_schema.VERSION,
+        "operator_codes": [_operator_code(*code) for code in program.codes],
+        "subgraphs": [_subgraph(each) for each in program.subgraphs],
+        "description": description,
+        "buffers": buffers,
+        "metadata": [{"name": "min_runtime_version", "buffer": len(buffers) - 1}],
+        "signature_defs": [_signature(program)],
+    }
+
+
+def _signature(program: Program) -> dict[str, Any]:
+    main = program.subgraphs[0]
+    return {
+        "inputs": [{"name": name, "tensor_index": number} for name, number in zip(program.input_names, main.inputs, strict=True)],
+        "outputs": [
+            {"name": name, "tensor_index": number} for name, number in zip(program.output_names, main.outputs, strict=True)
+        ],
+        "signature_key": program.signature,
+        "subgraph_index": 0,
+    }
+
+
+def _operator_code(name: str, version: int) -> dict[str, Any]:
+    number = tflite_schema.operator(name).number
+    # Old runtimes know only the 8-bit field; 127 tells newer ones to look at the other.
+    return {"deprecated_builtin_code": min(number, 127), "builtin_code": number, "version": version}
+
+
+def _subgraph(subgraph: Subgraph) -> dict[str, Any]:
+    return {
+        "tensors": [_tensor(each) for each in subgraph.tensors],
+        "inputs": subgraph.inputs,
+        "outputs": subgraph.outputs,
+        "operators": [_operator(each) for each in subgraph.operators],
+        "name": subgraph.name,
+    }
+
+
+def _operator(operator: ProgramOperator) -> dict[str, Any]:
+    table: dict[str, Any] = {"opcode_index": operator.code, "inputs": operator.inputs, "outputs": operator.outputs}
+    if operator.table:
+        table[tflite_schema.options_field(operator.table)] = (operator.table, operator.options)
+    return table
+
+
+def _tensor(tensor: ProgramTensor) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "type": tensor.dtype.value.upper(),
+        "buffer": tensor.buffer,
+        "name": tensor.name,
+        "quantization": None if tensor.quantization is None else _quantization(tensor.quantization),
+        "has_rank": tensor.shape is not None,
+    }
+    shape = tensor.shape or ()
+    table["shape"] = [dim if isinstance(dim, int) else 1 for dim in shape]
+    if any(isinstance(dim, str) for dim in shape):
+        table["shape_signature"] = [dim if isinstance(dim, int) else -1 for dim in shape]
+    return table
+
+
+def _quantization(quantization: Quantization) -> dict[str, Any]:
+    return {
+        "scale": quantization.scales,
+        "zero_point": quantization.zero_points,
+        "quantized_dimension": quantization.axis or 0,
+    }

@@ -1,0 +1,250 @@
+"""Graph -> TensorFlow Lite program: numbered tensors, operators, buffers and signatures, as plain records without bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorferry import ops
+from tensorferry.errors import GraphError, Problem, UnsupportedError
+from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value
+from tensorferry.ops.spec import Declined
+from tensorferry.ops.structure import lite_copy
+from tensorferry.targets import LiteOp, Ref, Temp
+from tensorferry.tensor import DType, Tensor
+from tensorferry.text import format_attribute
+from tensorferry.wire import tflite_schema
+from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
+
+TARGET = "TensorFlow Lite"
+_WITHOUT_OPERATOR = frozenset({"Const", "Placeholder", "NoOp"})
+
+
+@dataclass(slots=True)
+class ProgramTensor:
+    """A tensor of a subgraph. Buffer 0 is the empty one, of all tensors that are computed."""
+
+    name: str
+    dtype: DType
+    shape: Shape
+    buffer: int = 0
+    quantization: Quantization | None = None
+
+
+@dataclass(slots=True)
+class ProgramOperator:
+    """An operator with its tensors by number (-1: left out); `code` is a place in the program's table of codes."""
+
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    table: str
+    options: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Subgraph:
+    """A graph of operators; the first of a program is the model itself, the others branches and bodies."""
+
+    name: str
+    tensors: list[ProgramTensor] = field(default_factory=list)
+    operators: list[ProgramOperator] = field(default_factory=list)
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Program:
+    """All that goes into a file."""
+
+    signature: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    subgraphs: list[Subgraph] = field(default_factory=list)
+    codes: list[tuple[str, int]] = field(default_factory=list)
+    buffers: list[Payload | None] = field(default_factory=lambda: [None])
+
+    def operator_counts(self) -> dict[str, int]:
+        """How often each operator stands in the file, most frequent first."""
+        names = (self.codes[operator.code][0] for subgraph in self.subgraphs for operator in subgraph.operators)
+        return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def make_program(graph: Graph, signature: str) -> Program:
+    """Lower every node and number everything. UnsupportedError names all nodes that cannot be expressed."""
+    program = Program(signature, tuple(port.name for port in graph.inputs), tuple(port.name for port in graph.outputs))
+    pools = _Pools(program)
+    pools.subgraph_of(graph)
+    if pools.problems:
+        raise UnsupportedError(pools.problems, TARGET)
+    return program
+
+
+class _Pools:
+    """What the subgraphs of one program share: operator codes, buffers, and the nested graphs met so far."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.problems: list[Problem] = []
+        self._codes: dict[tuple[str, int], int] = {}
+        self._buffers: dict[object, int] = {}
+        self._subgraphs: dict[Graph, int] = {}
+
+    def code(self, name: str, version: int) -> int:
+        if (name, version) not in self._codes:
+            self._codes[name, version] = len(self.program.codes)
+            self.program.codes.append((name, version))
+        return self._codes[name, version]
+
+    def buffer(self, tensor: Tensor) -> tuple[int, object]:
+        """The buffer with these elements, and what identifies them: the content if small, else the object."""
+        identity = identity_of(tensor)
+        if identity not in self._buffers:
+            self._buffers[identity] = len(self.program.buffers)
+            self.program.buffers.append(Payload(tensor))
+        return self._buffers[identity], identity
+
+    def subgraph_of(self, graph: Graph) -> int:
+        if graph not in self._subgraphs:
+            self._subgraphs[graph] = len(self.program.subgraphs)
+            subgraph = Subgraph(graph.name or "main")
+            self.program.subgraphs.append(subgraph)
+            _Lowering(graph, subgraph, self).run()
+        return self._subgraphs[graph]
+
+
+class _Lowering:
+    """Lowers one graph into its subgraph."""
+
+    def __init__(self, graph: Graph, subgraph: Subgraph, pools: _Pools) -> None:
+        self._graph = graph
+        self._subgraph = subgraph
+        self._pools = pools
+        self._numbers: dict[object, int] = {}
+        self._output_numbers: set[int] = set()
+        self._constants: dict[int, str] = {}  # by id of the Tensor, which lives as long as the graph
+        self._names: set[str] = set()  # taken, or meant for a value of the graph
+        for node in graph.nodes:
+            if node.op == "Const":
+                self._constants[id(node["value"])] = node.name
+            else:
+                self._names.update(value.name for value in node.outputs)
+
+    def run(self) -> None:
+        inputs = {port.value.producer for port in self._graph.inputs}
+        numbers = [
+            self._try(port.value.producer, lambda value: (self._number_value(value),), port.value) for port in self._graph.inputs
+        ]
+        self._subgraph.inputs = tuple(number for found in numbers for number in found)
+        for node in self._graph.nodes:
+            if node not in inputs and node.op not in _WITHOUT_OPERATOR:
+                self._try(node, self._lower, node)
+            elif node.op == "Placeholder" and node not in inputs and node.outputs[0].users:
+                self._refuse(node, Declined("it is read, but it is no input of the graph", remedy="name it among the inputs"))
+        numbers = [self._try(port.value.producer, self._number_output, port) for port in self._graph.outputs]
+        self._subgraph.outputs = tuple(number for found in numbers for number in found)
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def _try(self, node: Node, step: Callable[[Any], tuple[int, ...]], argument: Any) -> tuple[int, ...]:
+        """Do one step of the work; a refusal is noted, so that the user sees all of them at once."""
+        try:
+            return step(argument)
+        except Declined as refusal:
+            self._refuse(node, refusal)
+            return ()
+
+    def _refuse(self, node: Node, refusal: Declined) -> None:
+        attributes = refusal.attributes or _format_attributes(node)
+        self._pools.problems.append(Problem(node.name, node.op, refusal.why, refusal.remedy, attributes))
+
+    def _lower(self, node: Node) -> tuple[int, ...]:
+        spec = ops.find(node.op)
+        if spec is None:
+            raise Declined("this op is not known")
+        if spec.to_tflite is None:
+            raise Declined(f"{TARGET} has no operator for it")
+        self._add_operators(spec.to_tflite(node), node.name)
+        return ()
+
+    def _add_operators(self, operators: Iterable[LiteOp], owner: str) -> None:
+        for each in operators:
+            builtin = tflite_schema.operator(each.name)
+            inputs = tuple(self._number(ref, owner) for ref in each.inputs)
+            outputs = tuple(self._number(ref, owner) for ref in each.outputs)
+            options = {
+                name: self._pools.subgraph_of(value) if isinstance(value, Graph) else value for name, value in each.options.items()
+            }
+            if options and not builtin.options:
+                raise GraphError(f"the operator {each.name} has no options, but '{min(options)}' is given", where=f"node '{owner}'")
+            code = self._pools.code(each.name, each.version)
+            self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, builtin.options, options))
+
+    def _number_output(self, port: Port) -> tuple[int, ...]:
+        """The tensor of an output: its own, computed by an operator; a copy of an input, a constant or another output."""
+        value = port.value
+        number = self._number_value(value)
+        if number in self._subgraph.inputs or number in self._output_numbers or self._subgraph.tensors[number].buffer:
+            copy = Temp(port.name, value.dtype, value.shape)
+            self._add_operators(lite_copy(value, copy, value.typed), "")
+            number = self._numbers[copy]
+            self._subgraph.tensors[number].quantization = value.quantization
+        self._output_numbers.add(number)
+        return (number,)
+
+    # -- tensors ---------------------------------------------------------------------------------------------------
+
+    def _number(self, ref: Ref, owner: str) -> int:
+        if ref is None:
+            return -1
+        if isinstance(ref, Value):
+            return self._number_value(ref)
+        if isinstance(ref, Temp):
+            if ref not in self._numbers:
+                self._add(ref, self._unique(_join(owner, ref.label)), Typed(ref.dtype, ref.shape))
+            return self._numbers[ref]
+        return self._number_constant(ref, None, owner)
+
+    def _number_value(self, value: Value) -> int:
+        if value.constant is not None:
+            return self._number_constant(value.constant, value.quantization, value.name)
+        if value not in self._numbers:
+            self._add(value, value.name, value.typed, 0, value.quantization)
+        return self._numbers[value]
+
+    def _number_constant(self, tensor: Tensor, quantization: Quantization | None, owner: str) -> int:
+        buffer, identity = self._pools.buffer(tensor)
+        key = (identity, tensor.dtype, tensor.shape, quantization)
+        if key in self._numbers:
+            return self._numbers[key]
+        name = self._constants.get(id(root_of(tensor))) or _join(owner, "constant")
+        return self._add(key, self._unique(name), Typed(tensor.dtype, tensor.shape), buffer, quantization)
+
+    def _add(self, key: object, name: str, typed: Typed, buffer: int = 0, quantization: Quantization | None = None) -> int:
+        if typed.dtype.value.upper() not in tflite_schema.schema().enums["TensorType"].members:
+            raise Declined(f"the element type of '{name}' is not known")
+        self._numbers[key] = len(self._subgraph.tensors)
+        self._subgraph.tensors.append(ProgramTensor(name, typed.dtype, typed.shape, buffer, quantization))
+        return self._numbers[key]
+
+    def _unique(self, name: str) -> str:
+        unique, number = name, 0
+        while unique in self._names:
+            number += 1
+            unique = f"{name}_{number}"
+        self._names.add(unique)
+        return unique
+
+
+def _join(owner: str, label: str) -> str:
+    return f"{owner}/{label}" if owner else label
+
+
+def _format_attributes(node: Node) -> str:
+    """The node's attributes in a line, for an error; weights and nested graphs are left out."""
+    shown = (
+        f"{key}={format_attribute(value)}" for key, value in sorted(node.attrs.items()) if not isinstance(value, Graph | Tensor)
+    )
+    return ", ".join(shown)
