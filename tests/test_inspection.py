@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorferry.inspection import Inspection, Source, inspect_graph, separable_saving
+from tensorferry.inspection import Inspection, inspect_graph, separable_saving
 from tensorferry.ir import Graph, Port, Typed, Value
 from tensorferry.tensor import DType
 
-SOURCE = Source("model.pb", "frozen GraphDef", 1234, inputs_given=True)
+
+def inspect(graph: Graph) -> Inspection:
+    return inspect_graph(graph, path="model.pb", size=1234, inputs_given=True)
 
 
 def weight(graph: Graph, name: str, *shape: int) -> Value:
@@ -51,7 +53,7 @@ def layers(inspection: Inspection) -> dict[str, tuple[int, int | None]]:
 
 
 def test_a_separable_block_by_hand() -> None:
-    inspection = inspect_graph(separable_graph(), SOURCE)
+    inspection = inspect(separable_graph())
     assert layers(inspection) == {"dw": (3 * 3 * 4 + 4, 8 * 8 * 4 * 9), "pw": (4 * 16 + 16 + 16, 8 * 8 * 16 * 4)}
     assert inspection.parameters == 40 + 96
     assert inspection.weight_bytes == 4 * (40 + 96)
@@ -71,18 +73,18 @@ def test_the_saving_of_a_3x3_kernel_comes_near_nine(channels: int, expected: flo
 def test_a_value_that_is_read_twice_breaks_the_block() -> None:
     graph = separable_graph()
     graph.outputs.append(Port("middle", graph.node("dw/bias").output))
-    assert inspect_graph(graph, SOURCE).separable == ()
+    assert inspect(graph).separable == ()
 
 
 def test_an_open_batch_counts_as_one_and_is_said() -> None:
-    inspection = inspect_graph(separable_graph(batch="batch"), SOURCE)
+    inspection = inspect(separable_graph(batch="batch"))
     assert inspection.macs == 2304 + 4096
     assert inspection.batch_counted_as_one
-    assert not inspect_graph(separable_graph(), SOURCE).batch_counted_as_one
+    assert not inspect(separable_graph()).batch_counted_as_one
 
 
 def test_an_open_height_leaves_the_cost_unknown() -> None:
-    inspection = inspect_graph(separable_graph(height="height"), SOURCE)
+    inspection = inspect(separable_graph(height="height"))
     assert [(layer.macs, layer.note) for layer in inspection.layers] == [(None, "unknown: height")] * 2
     assert (inspection.macs, inspection.macs_missing) == (0, 2)
     assert inspection.separable[0].saving == pytest.approx(5.76)
@@ -99,7 +101,7 @@ def test_strided_grouped_and_transposed_convolutions_and_matrix_products() -> No
     # (7, 2) x (2, 7): the shared axis is the first of a transposed left side
     gram = apply(graph, "BatchMatMulV2", "gram", (7, 7), dense, dense, adj_x=True, adj_y=False)
     graph.outputs = [Port("gram", gram)]
-    inspection = inspect_graph(graph, SOURCE)
+    inspection = inspect(graph)
     assert layers(inspection) == {
         "grouped": (3 * 3 * 4 * 6, 2 * 5 * 5 * 6 * 3 * 3 * 4),
         "back": (2 * 2 * 3 * 6, 2 * 5 * 5 * 6 * 2 * 2 * 3),
@@ -116,7 +118,7 @@ def test_shared_weights_count_once_in_total_and_scalars_not_at_all() -> None:
     half = apply(graph, "Mul", "half", (1, 4, 4, 2), one, graph.constant(np.float32(0.5), "factor"))
     graph.outputs = [Port("two", apply(graph, "Conv2D", "two", (1, 4, 4, 2), half, shared))]
     weight(graph, "unread", 100)
-    inspection = inspect_graph(graph, SOURCE)
+    inspection = inspect(graph)
     assert inspection.parameters == 4
     assert [layer.parameters for layer in inspection.layers] == [4, 4]
     assert [row.node for row in inspection.nodes][-1] == "unread/read"  # listed all the same
@@ -128,13 +130,13 @@ def test_a_default_that_may_be_overridden_is_no_parameter_of_the_layer() -> None
     default = weight(graph, "default", 4, 3)
     given = apply(graph, "PlaceholderWithDefault", "given", (4, 3), default)
     graph.outputs = [Port("out", apply(graph, "MatMul", "dense", (1, 3), image, given))]
-    assert [layer.parameters for layer in inspect_graph(graph, SOURCE).layers] == [0]
+    assert [layer.parameters for layer in inspect(graph).layers] == [0]
 
 
 def test_ports_nodes_and_json() -> None:
     graph = separable_graph(batch="batch")
     graph.add("NoOp", typed=[], name="init")
-    inspection = inspect_graph(graph, SOURCE)
+    inspection = inspect(graph)
     assert [(port.name, port.tensor, port.found) for port in inspection.inputs] == [("image", "image:0", False)]
     assert [(port.name, port.tensor, port.found) for port in inspection.outputs] == [("features", "pw/shift:0", True)]
     assert inspection.nodes[3].columns() == ("3", "dw", "dw:0", "batch,8,8,4", "float32")
@@ -150,7 +152,7 @@ def test_what_a_target_lacks_is_said_by_op() -> None:
     graph = Graph()
     image = placeholder(graph, 1, 4)
     graph.outputs = [Port("out", apply(graph, "NobodyKnowsThisOp", "odd", (1, 4), image))]
-    for support in inspect_graph(graph, SOURCE).support:
+    for support in inspect(graph).support:
         assert dict(support.missing) == {"NobodyKnowsThisOp": 1}
         assert not support.direct
 
@@ -171,7 +173,7 @@ def test_parameters_are_those_keras_counts(tmp_path: Path) -> None:
     frozen = convert_variables_to_constants_v2(function)
     path = tmp_path / "keras.pb"
     path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
-    inspection = inspect_graph(read(path), SOURCE)
+    inspection = inspect(read(path))
     assert inspection.parameters == model.count_params()
     assert sum(layer.parameters for layer in inspection.layers) == model.count_params()
     (block,) = inspection.separable

@@ -132,8 +132,20 @@ class Inspection:
         return plain
 
 
-def inspect_graph(graph: Graph, source: Source) -> Inspection:
-    """Describe a graph as it was read, before any pass. Layers, parameters and support cover the nodes that the outputs need."""
+def inspect_graph(
+    graph: Graph,
+    *,
+    path: str,
+    size: int,
+    format: str = "TensorFlow GraphDef",  # noqa: A002 - the word readers use
+    inputs_given: bool = False,
+    outputs_given: bool = False,
+) -> Inspection:
+    """Describe a graph as it was read, before any pass. Layers, parameters and support cover the nodes that the outputs need.
+
+    `size` is the source's bytes; `inputs_given` and `outputs_given` tell that a person named them.
+    """
+    source = Source(path, format, size, inputs_given, outputs_given)
     needed = _needed(graph)
     constants = _Constants(needed)
     layers = tuple(_describe_layers(needed, constants))
