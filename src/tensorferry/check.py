@@ -1,0 +1,164 @@
+"""Proof: run the converted model in its real runtime and compare it with the source on the same inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tensorferry.comparison import OutputError, compare_arrays, compare_outputs
+from tensorferry.errors import FerryError, NodeError, VerificationError
+from tensorferry.ir import Graph, Port, Value
+from tensorferry.runtimes import Run, litert, tensorflow, tfjs
+from tensorferry.runtimes.reference import evaluate_graph
+from tensorferry.tensor import Array
+from tensorferry.writers.graphdef import serialize_graphdef
+
+RUNTIMES: Mapping[str, Any] = {"tflite": litert, "tfjs": tfjs}
+
+Status = Literal["verified", "failed", "not verified"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the source computes: the inputs, the outputs by public name, and who computed them."""
+
+    graph: Graph
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    runtime: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome for one target."""
+
+    status: Status
+    runtime: str
+    reference: str
+    tolerance: float
+    outputs: tuple[OutputError, ...] = ()
+    reason: str = ""
+    first_wrong: str = ""
+    seconds: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error over all outputs."""
+        return max((output.relative for output in self.outputs), default=0.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "runtime": self.runtime,
+            "reference": self.reference,
+            "tolerance": self.tolerance,
+            "outputs": [output.as_dict() for output in self.outputs],
+            "reason": self.reason,
+            "first_wrong": self.first_wrong,
+            "seconds": self.seconds,
+        }
+
+
+def compute_reference(graph: Graph, inputs: Mapping[str, Array], runtime: str = "numpy") -> Reference:
+    """Run the source graph as it was read, in numpy or (`runtime="tensorflow"`) in TensorFlow.
+
+    TensorFlow also steps in, if it is installed, for a graph with an op that numpy cannot evaluate.
+    """
+    start = time.perf_counter()
+    if runtime == "numpy":
+        try:
+            outputs = evaluate_graph(graph, inputs)
+            return Reference(graph, inputs, outputs, "Tensorferry's reference (numpy)", time.perf_counter() - start)
+        except NodeError:
+            if tensorflow.available() is not None:
+                raise
+    feeds = {_tensor_name(port): inputs[port.name] for port in graph.inputs}
+    results, version = tensorflow.run_graphdef(serialize_graphdef(graph), feeds, [_tensor_name(port) for port in graph.outputs])
+    named = {port.name: result for port, result in zip(graph.outputs, results, strict=True)}
+    return Reference(graph, inputs, named, version, time.perf_counter() - start)
+
+
+def _tensor_name(port: Port) -> str:
+    return f"{port.value.producer.name}:{port.value.index}"
+
+
+def check_target(kind: str, path: Path, reference: Reference, tolerance: float) -> Check:
+    """Run the file and compare. A missing runtime makes a Check that says so; a wrong result one that names the first wrong op."""
+    runtime = RUNTIMES[kind]
+    missing = runtime.available()
+    if missing:
+        return skipped(missing, tolerance)
+    start = time.perf_counter()
+    try:
+        run: Run = runtime.run(path, reference.inputs)
+    except FerryError as error:
+        return Check("failed", runtime.NAME, reference.runtime, tolerance, reason=_brief(error))
+    outputs = compare_outputs(reference.outputs, run.outputs, tolerance)
+    passed = all(output.passed for output in outputs)
+    return Check(
+        status="verified" if passed else "failed",
+        runtime=run.runtime,
+        reference=reference.runtime,
+        tolerance=tolerance,
+        outputs=outputs,
+        first_wrong="" if passed else find_first_wrong(runtime, path, reference, tolerance),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _brief(error: FerryError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
+
+
+def skipped(reason: str, tolerance: float) -> Check:
+    return Check("not verified", "", "", tolerance, reason=reason)
+
+
+def find_first_wrong(runtime: Any, path: Path, reference: Reference, tolerance: float) -> str:
+    """The first op, in the source's order, whose value the runtime has under the same name and computes differently."""
+    try:
+        found = runtime.run(path, reference.inputs, keep_intermediates=True).intermediates
+    except FerryError:
+        return ""
+    search = _FirstWrong(found, tolerance)
+    evaluate_graph(reference.graph, reference.inputs, search)
+    return search.verdict
+
+
+@dataclass(slots=True)
+class _FirstWrong:
+    """Watches the reference evaluation and keeps the first value that is off by more than the tolerance."""
+
+    found: Mapping[str, Array]
+    tolerance: float
+    verdict: str = field(default="")
+
+    def __call__(self, value: Value, array: Array) -> None:
+        if self.verdict or value.name not in self.found:
+            return
+        error = compare_arrays(value.name, array, self.found[value.name], self.tolerance)
+        if not error.passed:
+            how = error.problem or f"relative error {error.relative:.2g}"
+            self.verdict = f"node '{value.producer.name}' ({value.producer.op}): {how}"
+
+
+def raise_if_failed(check: Check, target: str) -> None:
+    """VerificationError for a failed check: the outputs that are off, and the first op that goes wrong."""
+    if check.status != "failed":
+        return
+    bad = [output for output in check.outputs if not output.passed]
+    details = check.reason or "; ".join(f"output '{output.name}': {_shortfall(output, check.tolerance)}" for output in bad)
+    raise VerificationError(
+        f"{target} does not compute what the source computes",
+        where=f"first wrong: {check.first_wrong}" if check.first_wrong else "",
+        why=f"{details}; compared in {check.runtime} with {check.reference or 'the reference'}",
+        remedy="nothing was written. If you can accept this error, raise --tolerance; if not, please report it with the model",
+    )
+
+
+def _shortfall(output: OutputError, tolerance: float) -> str:
+    return output.problem or f"relative error {output.relative:.3g} (allowed {tolerance:g})"

@@ -1,0 +1,114 @@
+"""How far two sets of outputs lie apart, in the measures people state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tensorferry.tensor import Array
+
+
+@dataclass(frozen=True, slots=True)
+class OutputError:
+    """The error of one output against the reference.
+
+    `relative` is the largest absolute error over the largest absolute reference value (finite elements); where the reference is all
+    zero it is the absolute error itself. `cosine` is 1 for equal directions. Integers, bools and strings must be equal: there
+    `relative` is the share of elements that differ.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    max_absolute: float
+    mean_absolute: float
+    relative: float
+    cosine: float
+    passed: bool
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+def compare_outputs(reference: Mapping[str, Array], results: Mapping[str, Array], tolerance: float) -> tuple[OutputError, ...]:
+    """One record for each reference output, in its order. A missing output is an error like any other."""
+    return tuple(compare_arrays(name, array, results.get(name), tolerance) for name, array in reference.items())
+
+
+def compare_arrays(name: str, reference: Array, result: Array | None, tolerance: float) -> OutputError:
+    """The error of `result` against `reference`."""
+    if result is None:
+        return _failure(name, reference, "the converted model does not return it")
+    if result.shape != reference.shape:
+        return _failure(name, reference, f"its shape is {list(result.shape)}, the source gives {list(reference.shape)}")
+    if reference.dtype.kind in "fc" and result.dtype.kind in "fc":
+        return _compare_floats(name, reference, result, tolerance)
+    return _compare_exactly(name, reference, result)
+
+
+def _compare_floats(name: str, reference: Array, result: Array, tolerance: float) -> OutputError:
+    wide = np.complex128 if reference.dtype.kind == "c" else np.float64
+    expected, actual = reference.astype(wide).reshape(-1), result.astype(wide).reshape(-1)
+    finite = np.isfinite(expected)
+    special = ~finite
+    if not np.array_equal(finite, np.isfinite(actual)) or not np.array_equal(expected[special], actual[special], equal_nan=True):
+        return _failure(name, reference, "infinite or undefined values (inf, NaN) are not at the same places")
+    expected, actual = expected[finite], actual[finite]
+    difference = np.abs(actual - expected)
+    largest = float(np.max(np.abs(expected), initial=0.0))
+    worst = float(np.max(difference, initial=0.0))
+    relative = worst / largest if largest else worst
+    return OutputError(
+        name=name,
+        dtype=str(reference.dtype),
+        shape=reference.shape,
+        max_absolute=worst,
+        mean_absolute=float(np.mean(difference)) if difference.size else 0.0,
+        relative=relative,
+        cosine=_cosine(expected, actual),
+        passed=relative <= tolerance,
+    )
+
+
+def _cosine(one: Array, other: Array) -> float:
+    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if norms == 0.0:
+        return 1.0 if np.array_equal(one, other) else 0.0
+    return min(1.0, float(np.real(np.vdot(one, other))) / norms)
+
+
+def _compare_exactly(name: str, reference: Array, result: Array) -> OutputError:
+    if reference.dtype.kind in "iu" and result.dtype.kind in "iu":
+        difference = np.abs(reference.astype(np.float64) - result.astype(np.float64))
+        differs = reference.astype(object) != result.astype(object) if difference.size < 1 << 16 else difference != 0
+    else:
+        differs = _as_comparable(reference) != _as_comparable(result)
+        difference = np.asarray(differs, dtype=np.float64)
+    share = float(np.mean(differs)) if reference.size else 0.0
+    return OutputError(
+        name=name,
+        dtype="string" if reference.dtype.kind == "O" else str(reference.dtype),
+        shape=reference.shape,
+        max_absolute=float(np.max(difference, initial=0.0)),
+        mean_absolute=float(np.mean(difference)) if reference.size else 0.0,
+        relative=share,
+        cosine=1.0 if share == 0.0 else math.nan,
+        passed=share == 0.0,
+    )
+
+
+def _as_comparable(array: Array) -> Array:
+    if array.dtype.kind not in "OSU":
+        return array
+    encoded = [each.encode() if isinstance(each, str) else bytes(each) for each in array.reshape(-1)]
+    return np.asarray([*encoded, None], dtype=object)[:-1].reshape(array.shape)
+
+
+def _failure(name: str, reference: Array, problem: str) -> OutputError:
+    worst = math.inf
+    return OutputError(name, str(reference.dtype), reference.shape, worst, worst, worst, 0.0, passed=False, problem=problem)

@@ -1,0 +1,220 @@
+"""The one function behind every face: a source file becomes target files, proved, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tensorferry import __version__, check, readers
+from tensorferry.check import Check, Reference
+from tensorferry.errors import FerryError, OptionError
+from tensorferry.inspection import Inspection, Source, inspect_graph
+from tensorferry.ir import Graph
+from tensorferry.options import Kind, Options, kind_of
+from tensorferry.passes import pipelines
+from tensorferry.readers.selection import select
+from tensorferry.report import (
+    PortFacts,
+    Report,
+    SourceFacts,
+    Stopwatch,
+    TargetFacts,
+    Verification,
+    count_ops,
+    describe_port,
+    folder_bytes,
+    peak_memory,
+)
+from tensorferry.sampling import load_inputs, sample_inputs
+from tensorferry.writers import tfjs, tflite
+from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[str], None]
+"""Told the name of each step as it begins."""
+
+VERIFY_FACTOR = 3
+"""Memory a verification takes, in multiples of the constants: the runtime's file, its packed copy, the reference's pages."""
+
+
+def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: Sequence[str] | str | None = None) -> Graph:
+    """Read a model into a Graph cut down to what lies between `inputs` and `outputs` (found when not given)."""
+    options = Options.of(inputs=inputs, outputs=outputs)
+    return _load(Path(path), options)
+
+
+def inspect(path: PathLike) -> Inspection:
+    """What a model file holds: inputs, outputs, nodes, parameters, work, and what each target can take."""
+    source = Source(str(path), readers.FORMATS[readers.detect(path)], folder_bytes(Path(path)))
+    return inspect_graph(readers.read(path), source)
+
+
+def convert(
+    source: PathLike,
+    targets: PathLike | Sequence[PathLike],
+    *,
+    progress: Progress | None = None,
+    **keywords: Any,
+) -> Report:
+    """Convert one source to one or several targets in one read. `keywords` are the fields of Options.
+
+    Nothing is written when any target cannot be: UnsupportedError names every node in the way, VerificationError the first op that
+    computes something else than the source.
+    """
+    names = [targets] if isinstance(targets, str | os.PathLike) else list(targets)
+    job = _Job(Path(source), Options.of(**keywords), progress or (lambda _step: None))
+    return job.run(names)
+
+
+def verify(source: PathLike, *targets: PathLike, progress: Progress | None = None, **keywords: Any) -> Verification:
+    """Compare existing files with their source, by the public names of their inputs and outputs."""
+    options = Options.of(**keywords)
+    if not targets:
+        raise OptionError("no file to verify was given", remedy="name the converted files after the source")
+    tell = progress or (lambda _step: None)
+    checks = {}
+    for target in targets:
+        path, kind = Path(target), kind_of(target, options.to)
+        tell(f"verify {path}")
+        graph = _graph_for_target(Path(source), path, kind, options)
+        checks[str(target)] = _check_in_budget(kind, path, graph, options, {})
+    return Verification(str(source), checks)
+
+
+def _load(source: Path, options: Options) -> Graph:
+    return select(readers.read(source), inputs=options.inputs, outputs=options.outputs, shapes=options.input_shapes)
+
+
+def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) -> Graph:
+    """The source cut at the names that the target declares, unless the caller gave others."""
+    inputs, outputs = options.inputs, options.outputs
+    if inputs is None or outputs is None:
+        declared_inputs, declared_outputs = check.RUNTIMES[kind].read_ports(target)
+        inputs, outputs = inputs or declared_inputs, outputs or declared_outputs
+    return select(readers.read(source), inputs=inputs, outputs=outputs, shapes=options.input_shapes)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One run of convert."""
+
+    source: Path
+    options: Options
+    progress: Progress
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def run(self, targets: Sequence[PathLike]) -> Report:
+        kinds = [kind_of(target, self.options.to) for target in targets]
+        if not targets:
+            raise OptionError("no target was given", remedy="name at least one, such as -o model.tflite")
+        if len({Path(target).resolve() for target in targets}) != len(targets):
+            raise OptionError("the same target was given twice")
+        with ExitStack() as stack:
+            stages = [stack.enter_context(self._stage(target, kind)) for target, kind in zip(targets, kinds, strict=True)]
+            with self._step("read"):
+                graph = _load(self.source, self.options)
+                facts = SourceFacts(
+                    str(self.source), "TensorFlow GraphDef", folder_bytes(self.source), len(graph.nodes), count_ops(graph)
+                )
+            with self._step("optimise"):
+                prepared = graph.copy()
+                pipelines.prepare(prepared)
+            written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
+            checks = self._verify(graph, stages, kinds)
+            with self._step("put in place"):
+                commit_all(stages)
+        return self._report(graph, facts, prepared, targets, kinds, written, checks)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self.progress(name)
+        with self.watch.step(name):
+            yield
+
+    def _stage(self, target: PathLike, kind: Kind) -> Stage:
+        if kind == "tflite":
+            return StagedFile(target, [self.source])
+        folder = Path(target).parent if Path(target).name == "model.json" else Path(target)
+        return StagedFolder(folder, [self.source])
+
+    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> Any:
+        with self._step(f"write {kind}"):
+            graph = prepared.copy()
+            pipelines.finish(graph, kind)
+            if kind == "tflite":
+                return tflite.write_tflite(graph, stage.path)
+            return tfjs.write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
+
+    def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind]) -> list[Check]:
+        if not self.options.verify:
+            return [check.skipped("not asked for (--no-verify)", self.options.tolerance) for _ in kinds]
+        checks = []
+        references: dict[str, Reference] = {}
+        for stage, kind in zip(stages, kinds, strict=True):
+            with self._step(f"verify {kind}"):
+                outcome = _check_in_budget(kind, stage.path, graph, self.options, references)
+                check.raise_if_failed(outcome, str(stage.given))
+                checks.append(outcome)
+        return checks
+
+    def _report(
+        self,
+        graph: Graph,
+        facts: SourceFacts,
+        prepared: Graph,
+        targets: Sequence[PathLike],
+        kinds: Sequence[Kind],
+        written: Sequence[Any],
+        checks: Sequence[Check],
+    ) -> Report:
+        return Report(
+            version=__version__,
+            source=facts,
+            inputs=_ports(graph.inputs, self.options.inputs),
+            outputs=_ports(graph.outputs, self.options.outputs),
+            targets=tuple(map(_target_facts, targets, kinds, written, checks)),
+            notices=tuple(dict.fromkeys(prepared.notices)),
+            seconds=self.watch.seconds,
+            peak_bytes=peak_memory(),
+        )
+
+
+def _ports(ports: Sequence[Any], given: Sequence[str] | None) -> tuple[PortFacts, ...]:
+    return tuple(describe_port(port, found=given is None) for port in ports)
+
+
+def _target_facts(target: PathLike, kind: Kind, written: Any, outcome: Check) -> TargetFacts:
+    return TargetFacts(
+        path=str(target),
+        kind=kind,
+        bytes=written.size,
+        files=files,
+        operators=dict(written.operators),
+        runtime=runtime,
+        notices=tuple(written.notices),
+        check=outcome,
+    )
+
+
+def _check_in_budget(kind: Kind, path: Path, graph: Graph, options: Options, references: dict[str, Reference]) -> Check:
+    """Verify one target. A missing runtime, an op without a reference or too small a budget make it unverified, and said so."""
+    missing = check.RUNTIMES[kind].available()
+    if missing:
+        return check.skipped(missing, options.tolerance)
+    needed = VERIFY_FACTOR * sum(node["value"].nbytes for node in graph.nodes if node.op == "Const")
+    if needed > options.verify_memory:
+        why = f"it would take about {needed / 2**30:.1f} GiB, above the limit of {options.verify_memory / 2**30:.1f} GiB"
+        return check.skipped(f"{why} (--verify-memory)", options.tolerance)
+    if "reference" not in references:
+        inputs = load_inputs(options.verify_inputs, graph) if options.verify_inputs else sample_inputs(graph, options.seed)
+        try:
+            references["reference"] = check.compute_reference(graph, inputs, options.reference)
+        except FerryError as error:
+            if options.verify_inputs or isinstance(error, OptionError):
+                raise
+            return check.skipped(f"the source cannot be evaluated: {error.what}: {error.why}", options.tolerance)
+    return check.check_target(kind, path, references["reference"], options.tolerance)

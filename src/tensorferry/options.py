@@ -1,0 +1,104 @@
+"""What a user may ask of a conversion, as one record that checks itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from tensorferry.errors import OptionError
+
+Kind = Literal["tflite", "tfjs"]
+KINDS: tuple[str, ...] = get_args(Kind)
+REFERENCES = ("numpy", "tensorflow")
+
+DEFAULT_TOLERANCE = 1e-4
+"""Largest accepted error of a float output, relative to the largest reference value of that output."""
+
+DEFAULT_SHARD_SIZE = 4 << 20
+DEFAULT_VERIFY_MEMORY = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything a conversion can be told.
+
+    `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
+    `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
+    `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
+    expected to need more is converted unverified, with a notice.
+    """
+
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    to: Kind | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shard_size: int = DEFAULT_SHARD_SIZE
+    verify: bool = True
+    verify_inputs: Path | None = None
+    verify_memory: int = DEFAULT_VERIFY_MEMORY
+    reference: str = "numpy"
+    tolerance: float = DEFAULT_TOLERANCE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if names is not None:
+                _check_names(role, names)
+        if self.to is not None and self.to not in KINDS:
+            raise OptionError(f"unknown target kind '{self.to}'", remedy=f"choose one of {', '.join(KINDS)}")
+        if self.reference not in REFERENCES:
+            raise OptionError(f"unknown reference '{self.reference}'", remedy=f"choose one of {', '.join(REFERENCES)}")
+        if self.shard_size < 0:
+            raise OptionError("the shard size cannot be negative", remedy="0 writes one shard")
+        if not 0 < self.tolerance < 1:
+            raise OptionError(f"the tolerance must lie between 0 and 1, not {self.tolerance}")
+        if self.verify_memory < 0 or self.seed < 0:
+            raise OptionError("verify_memory and seed cannot be negative")
+        for name, shape in self.input_shapes.items():
+            if any(size < -1 for size in shape):
+                raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", remedy="-1 leaves a size open")
+
+    @classmethod
+    def of(cls, **keywords: Any) -> Options:
+        """From a caller's keyword arguments: lists become tuples, `a,b` is split, an unknown keyword is an OptionError."""
+        unknown = sorted(set(keywords) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise OptionError(f"unknown option {', '.join(unknown)}", remedy=f"options are {', '.join(cls.__dataclass_fields__)}")
+        for role in ("inputs", "outputs"):
+            keywords[role] = split_names(keywords.get(role))
+        if keywords.get("verify_inputs") is not None:
+            keywords["verify_inputs"] = Path(keywords["verify_inputs"])
+        keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}
+        return cls(**keywords)
+
+
+def split_names(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names given as `a,b`, as a sequence, or not at all."""
+    if names is None:
+        return None
+    pieces = names.split(",") if isinstance(names, str) else list(names)
+    return tuple(piece.strip() for piece in pieces if piece.strip()) or None
+
+
+def _check_names(role: str, names: tuple[str, ...]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OptionError(f"{role} names {', '.join(twice)} twice")
+
+
+def kind_of(target: str | os.PathLike[str], to: Kind | None = None) -> Kind:
+    """What a target's name asks for: `.tflite` is TensorFlow Lite; a folder, or `model.json`, is TensorFlow.js."""
+    path = Path(target)
+    if to is not None:
+        return to
+    if path.suffix == ".tflite":
+        return "tflite"
+    if path.name == "model.json" or path.is_dir() or not path.suffix or str(target).endswith(("/", os.sep)):
+        return "tfjs"
+    raise OptionError(
+        f"cannot tell from its name what '{target}' should be",
+        remedy="name it *.tflite, or a folder (or model.json) for TensorFlow.js, or say --to tflite|tfjs",
+    )

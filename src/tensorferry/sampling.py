@@ -1,0 +1,130 @@
+"""Inputs to verify with: seeded, and fit for what the graph does with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tensorferry.errors import OptionError, SourceError
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Value, format_shape
+from tensorferry.tensor import Array, DType
+
+UNKNOWN_SIZE = 64
+"""Stands for an unknown inner size: a multiple of the strides of usual image nets, and cheap."""
+
+UNKNOWN_BATCH = 2
+"""Stands for an unknown leading size: one more than 1, so that a batch fixed by mistake shows."""
+
+_WORDS = (b"", b"ferry", b"tensor", "Fähre".encode(), b"a longer piece of text, with punctuation")
+_PASSING = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PlaceholderWithDefault")
+_INDEX_OPS: Mapping[str, tuple[int, int]] = {"GatherV2": (1, 0), "Gather": (1, 0), "ResourceGather": (1, 0)}
+"""Op -> (which input holds indices, which input is indexed)."""
+
+
+def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+    """Random values for every graph input, by public name: floats in [-1, 1), integers that are valid where they index.
+
+    `sizes` gives numbers for named unknown sizes. Equal seeds give equal values.
+    """
+    generator = np.random.default_rng(seed)
+    known = dict(sizes or {})
+    return {port.name: _sample(port, generator, known) for port in graph.inputs}
+
+
+def _sample(port: Port, generator: np.random.Generator, sizes: dict[str, int]) -> Array:
+    value = port.value
+    if value.shape is None:
+        raise OptionError(
+            f"input '{port.name}' has an unknown rank, so no values can be made for it",
+            remedy=f"give its shape (--input-shape {port.name}=1,224,224,3) or values (--verify-inputs FILE.npz)",
+        )
+    shape = [_size(dim, axis, len(value.shape), sizes) for axis, dim in enumerate(value.shape)]
+    return _random(value, tuple(shape), generator)
+
+
+def _size(dim: Dim, axis: int, rank: int, sizes: dict[str, int]) -> int:
+    """A number for a size: equal names get equal numbers."""
+    if isinstance(dim, int):
+        return dim
+    standing = UNKNOWN_BATCH if axis == 0 and rank > 1 else UNKNOWN_SIZE
+    return standing if dim == UNKNOWN_DIM else sizes.setdefault(dim, standing)
+
+
+def _random(value: Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    dtype = value.dtype
+    if dtype is DType.BOOL:
+        return generator.integers(0, 2, shape).astype(bool)
+    if dtype is DType.STRING:
+        return np.asarray([_WORDS[i] for i in generator.integers(0, len(_WORDS), shape).reshape(-1)], dtype=object).reshape(shape)
+    if dtype in (DType.COMPLEX64, DType.COMPLEX128):
+        return (generator.uniform(-1, 1, shape) + 1j * generator.uniform(-1, 1, shape)).astype(dtype.numpy)
+    if dtype.is_integer:
+        return generator.integers(0, _index_bound(value), shape).astype(dtype.numpy)
+    if dtype in (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64):
+        return generator.uniform(-1, 1, shape).astype(dtype.numpy)
+    raise OptionError(
+        f"no values can be made for input '{value.name}' of type {dtype}",
+        remedy="give them with --verify-inputs FILE.npz",
+    )
+
+
+def _index_bound(value: Value) -> int:
+    """One more than the largest integer that is sensible: the size of what the value indexes, the depth it is one-hot to."""
+    bounds = [10 if value.dtype is not DType.UINT8 else 256]
+    waiting, seen = [value], {value}
+    while waiting:
+        for node in waiting.pop().users:
+            bounds += _bounds_of_reader(node, seen)
+            if node.op in _PASSING and node.outputs and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                waiting.append(node.outputs[0])
+    return max(1, min(bounds))
+
+
+def _bounds_of_reader(node: Node, seen: set[Value]) -> list[int]:
+    if node.op in _INDEX_OPS:
+        index, indexed = _INDEX_OPS[node.op]
+        shape = node.inputs[indexed].shape
+        if node.inputs[index] in seen and shape and isinstance(shape[0], int):
+            return [shape[0]]
+    if node.op == "OneHot" and node.inputs[0] in seen:
+        content = node.inputs[1].content
+        return [int(content[0])] if content and isinstance(content[0], int) else []
+    return []
+
+
+def load_inputs(path: str | os.PathLike[str], graph: Graph) -> dict[str, Array]:
+    """Values from an .npz file whose arrays carry the inputs' names; a single input may be a plain .npy."""
+    file = Path(path)
+    try:
+        loaded = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"'{file}' is not a readable .npz or .npy file", why=str(error)) from error
+    if isinstance(loaded, np.ndarray):
+        if len(graph.inputs) != 1:
+            raise OptionError(f"'{file}' holds one array, the model has {len(graph.inputs)} inputs", remedy="use an .npz file")
+        return {graph.inputs[0].name: _fitting(loaded, graph.inputs[0])}
+    with loaded:
+        missing = [port.name for port in graph.inputs if port.name not in loaded.files]
+        if missing:
+            has = ", ".join(loaded.files) or "nothing"
+            raise OptionError(f"'{file}' has no array named {', '.join(missing)}", why=f"it holds: {has}")
+        try:
+            return {port.name: _fitting(loaded[port.name], port) for port in graph.inputs}
+        except (OSError, ValueError, EOFError) as error:
+            raise SourceError(f"'{file}' holds an array that cannot be read", why=str(error)) from error
+
+
+def _fitting(array: Array, port: Port) -> Array:
+    value = port.value
+    if array.dtype != value.dtype.numpy:
+        if not np.can_cast(array.dtype, value.dtype.numpy, casting="same_kind"):
+            raise OptionError(f"the values for input '{port.name}' are {array.dtype}, the model takes {value.dtype}")
+        array = array.astype(value.dtype.numpy)
+    if value.shape is not None and len(value.shape) != array.ndim:
+        shapes = f"shape {format_shape(array.shape)}, not {format_shape(value.shape)}"
+        raise OptionError(f"the values for input '{port.name}' have {shapes}")
+    return array
