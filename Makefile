@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer, git and make; everything else is set up in .venv by each target itself.
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make setup   the package and its run-time extras in $(VENV)"
+	@echo "make demo    build PoseNet, inspect it, convert it to both targets, check the result"
+	@echo "make test    the tests (installs TensorFlow as an independent reference)"
+	@echo "make check   lint, format and types"
+	@echo "make bench   the benchmarks of docs/benchmarks.md (installs TensorFlow)"
+	@echo "make clean   take away everything the targets made"
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras, renewed when the dependencies change.
+$(VENV)/.ready-%: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+setup: $(VENV)/.ready-tfjs
+
+demo: setup
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.ready-tfjs,test
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(VENV)/.ready-check
+	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready-tfjs,test
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/install_size.py
+	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
