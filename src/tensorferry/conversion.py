@@ -13,7 +13,7 @@ from tensorferry import __version__, check, readers
 from tensorferry.check import Check, Reference
 from tensorferry.errors import FerryError, OptionError
 from tensorferry.inspection import Inspection, Source, inspect_graph
-from tensorferry.ir import Graph
+from tensorferry.ir import Graph, Port
 from tensorferry.options import Kind, Options, kind_of
 from tensorferry.passes import pipelines
 from tensorferry.readers.selection import select
@@ -30,8 +30,9 @@ from tensorferry.report import (
     peak_memory,
 )
 from tensorferry.sampling import load_inputs, sample_inputs
-from tensorferry.writers import tfjs, tflite
-from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all
+from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
+from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
+from tensorferry.writers.tflite import TfliteFacts, write_tflite
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str], None]
@@ -141,13 +142,13 @@ class _Job:
         folder = Path(target).parent if Path(target).name == "model.json" else Path(target)
         return StagedFolder(folder, [self.source])
 
-    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> Any:
-        with self._step(f"write {kind}"):
+    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> TfliteFacts | TfjsFacts:
+        with self._step(f"write {kind}"), explaining(stage.given):
             graph = prepared.copy()
             pipelines.finish(graph, kind)
             if kind == "tflite":
-                return tflite.write_tflite(graph, stage.path)
-            return tfjs.write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
+                return write_tflite(graph, stage.path)
+            return write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
 
     def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind]) -> list[Check]:
         if not self.options.verify:
@@ -168,7 +169,7 @@ class _Job:
         prepared: Graph,
         targets: Sequence[PathLike],
         kinds: Sequence[Kind],
-        written: Sequence[Any],
+        written: Sequence[TfliteFacts | TfjsFacts],
         checks: Sequence[Check],
     ) -> Report:
         return Report(
@@ -183,16 +184,20 @@ class _Job:
         )
 
 
-def _ports(ports: Sequence[Any], given: Sequence[str] | None) -> tuple[PortFacts, ...]:
+def _ports(ports: Sequence[Port], given: Sequence[str] | None) -> tuple[PortFacts, ...]:
     return tuple(describe_port(port, found=given is None) for port in ports)
 
 
-def _target_facts(target: PathLike, kind: Kind, written: Any, outcome: Check) -> TargetFacts:
+def _target_facts(target: PathLike, kind: Kind, written: TfliteFacts | TfjsFacts, outcome: Check) -> TargetFacts:
+    if isinstance(written, TfliteFacts):
+        size, files, runtime = written.size, (Path(target).name,), f"TensorFlow Lite {written.oldest_runtime} and later"
+    else:
+        size, files, runtime = written.nbytes, written.files, ""
     return TargetFacts(
         path=str(target),
         kind=kind,
-        bytes=written.size,
-        files=files,
+        bytes=size,
+        files=tuple(files),
         operators=dict(written.operators),
         runtime=runtime,
         notices=tuple(written.notices),

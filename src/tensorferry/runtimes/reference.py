@@ -22,18 +22,18 @@ def evaluate_graph(graph: Graph, inputs: Mapping[str, Array], observe: Observer 
     the largest layer rather than the model. Raises NodeError for a node that cannot be evaluated.
     """
     arrays = _bind_inputs(graph, inputs)
-    pending = {value: graph.readers(value) for node in graph.nodes for value in node.outputs}
+    needed = _needed(graph, arrays)
+    pending = {port.value: 1 for port in graph.outputs}  # how many will still read a value
+    for node in needed:
+        for value in node.inputs:
+            pending[value] = pending.get(value, 0) + 1
     for node in graph.nodes:
-        if node.outputs and node.outputs[0] in arrays:
-            continue  # a graph input, whatever op it is
-        if not any(pending[value] for value in node.outputs):
+        if node not in needed or node.op == "Const":  # a constant is fetched by its reader, and held only while that one runs
             continue
-        if node.op == "Const":
-            continue  # fetched by its reader, so that it is held only while that one runs
         results = _evaluate_node(node, arrays)
         _drop_read(node, arrays, pending)
         for value, array in zip(node.outputs, results, strict=True):
-            if pending[value]:
+            if value in pending:
                 arrays[value] = array
             if observe is not None:
                 observe(value, array)
@@ -52,6 +52,18 @@ def _bind_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[Value, Array
             raise OptionError(f"input '{port.name}' has {shapes}")
         arrays[port.value] = array
     return arrays
+
+
+def _needed(graph: Graph, given: Mapping[Value, Array]) -> set[Node]:
+    """The nodes to run: those that the outputs need, not looking behind values that are given."""
+    waiting = [port.value for port in graph.outputs]
+    needed: set[Node] = set()
+    while waiting:
+        value = waiting.pop()
+        if value not in given and value.producer not in needed:
+            needed.add(value.producer)
+            waiting.extend(value.producer.inputs)
+    return needed
 
 
 def _fits(array: Array, shape: Shape) -> bool:

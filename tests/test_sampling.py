@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from tensorferry import ops
+from tensorferry.errors import OptionError, SourceError
+from tensorferry.ir import Graph, Port
+from tensorferry.sampling import UNKNOWN_BATCH, UNKNOWN_SIZE, load_inputs, sample_inputs
+from tensorferry.tensor import DType
+
+
+def graph_with(**inputs):
+    graph = Graph()
+    for name, (dtype, shape) in inputs.items():
+        node = ops.add(graph, "Placeholder", attrs={"dtype": dtype, "shape": shape}, name=name)
+        graph.inputs.append(Port(name, node.output))
+    return graph
+
+
+def test_samples_are_seeded_and_typed():
+    graph = graph_with(a=(DType.FLOAT32, (1, 3)), b=(DType.BOOL, (4,)), c=(DType.STRING, ()), d=(DType.UINT8, (64,)))
+    one, two, other = sample_inputs(graph, 1), sample_inputs(graph, 1), sample_inputs(graph, 2)
+    assert [array.dtype for array in one.values()] == [np.float32, bool, object, np.uint8]
+    assert [array.shape for array in one.values()] == [(1, 3), (4,), (), (64,)]
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert not np.array_equal(one["a"], other["a"])
+    assert one["d"].max() > 100, "an unsigned byte is most likely a pixel"
+
+
+def test_unknown_sizes_get_numbers_and_equal_names_equal_ones():
+    graph = graph_with(a=(DType.FLOAT32, ("batch", "height", 3)), b=(DType.FLOAT32, ("batch", "?", "height")))
+    arrays = sample_inputs(graph)
+    assert arrays["a"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, 3)
+    assert arrays["b"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, UNKNOWN_SIZE)
+    assert sample_inputs(graph, sizes={"height": 7})["b"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, 7)
+
+
+def test_an_unknown_rank_asks_for_a_shape():
+    with pytest.raises(OptionError, match="unknown rank") as caught:
+        sample_inputs(graph_with(a=(DType.FLOAT32, None)))
+    assert "--input-shape a=" in caught.value.remedy
+
+
+@pytest.mark.parametrize("cast", [False, True])
+def test_indices_stay_in_range(cast):
+    graph = graph_with(indices=(DType.INT32, (500,)))
+    table = graph.constant(np.zeros((4, 2), np.float32), "table")
+    axis = graph.constant(np.array(0, np.int32), "axis")
+    index = graph.inputs[0].value
+    if cast:
+        index = ops.add(graph, "Cast", [index], {"SrcT": DType.INT32, "DstT": DType.INT64}).output
+    ops.add(graph, "GatherV2", [table, index, axis])
+    values = sample_inputs(graph)["indices"]
+    assert set(values) == {0, 1, 2, 3}
+
+
+def test_values_from_a_file(tmp_path):
+    graph = graph_with(a=(DType.FLOAT32, (2,)), b=(DType.INT32, (1,)))
+    path = tmp_path / "values.npz"
+    np.savez(path, a=np.array([1.0, 2.0]), b=np.array([3], np.int64))
+    values = load_inputs(path, graph)
+    assert (values["a"].dtype, values["b"].dtype) == (np.float32, np.int32)
+    np.savez(path, a=np.array([1.0, 2.0]))
+    with pytest.raises(OptionError, match="no array named b"):
+        load_inputs(path, graph)
+    np.savez(path, a=np.array([1.0, 2.0]), b=np.array([0.5]))
+    with pytest.raises(OptionError, match="float64"):
+        load_inputs(path, graph)
+
+
+def test_a_single_input_may_be_a_plain_array(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([1.0, 2.0], np.float32))
+    graph = graph_with(a=(DType.FLOAT32, (2,)))
+    assert load_inputs(tmp_path / "a.npy", graph)["a"].tolist() == [1.0, 2.0]
+    with pytest.raises(OptionError, match="2 inputs"):
+        load_inputs(tmp_path / "a.npy", graph_with(a=(DType.FLOAT32, (2,)), b=(DType.FLOAT32, (2,))))
+
+
+def test_bad_files_are_source_errors(tmp_path):
+    graph = graph_with(a=(DType.FLOAT32, (2,)))
+    with pytest.raises(SourceError):
+        load_inputs(tmp_path / "absent.npz", graph)
+    (tmp_path / "text.npz").write_text("not an archive")
+    with pytest.raises(SourceError):
+        load_inputs(tmp_path / "text.npz", graph)
+    np.save(tmp_path / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(SourceError):
+        load_inputs(tmp_path / "pickle.npy", graph)
