@@ -1,0 +1,240 @@
+"""LiteRT: the runtime that runs TensorFlow Lite files on phones, here through its Python package."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from tensorferry.errors import FerryError, OptionError
+from tensorferry.runtimes import Run
+from tensorferry.tensor import Array
+
+NAME = "LiteRT"
+
+_LOG_LINE = re.compile(rb"(INFO|WARNING|ERROR|VERBOSE): ")
+_stderr_lock = threading.RLock()
+
+
+def available() -> str | None:
+    """None when a model can be run here, else the reason and the remedy."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return "the package ai-edge-litert is not installed (pip install ai-edge-litert; there is none for some systems)"
+    return None
+
+
+def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_intermediates: bool = False, threads: int = 1) -> Run:
+    """Run a file once, by its signature's names. Raises FerryError with LiteRT's message."""
+    with LiteRtModel(path, threads=threads, keep_intermediates=keep_intermediates) as model:
+        outputs = model.run(inputs)
+        return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input or output: its public name, its tensor's number and name, and its shape (-1: unknown)."""
+
+    name: str
+    number: int
+    tensor: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class LiteRtModel:
+    """A loaded file. `inputs` and `outputs` stand in the file's order, under the names of its (first) signature.
+
+    With `keep_intermediates` the default kernels run, one operator after the other, and every tensor can be read afterwards;
+    else XNNPACK takes what it can unless `xnnpack` is off. Not to be used by several threads at once.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int = 1, keep_intermediates: bool = False, xnnpack: bool = True
+    ) -> None:
+        missing = available()
+        if missing:
+            raise OptionError(f"{NAME} cannot be run", why=missing)
+        self.path = os.fspath(path)
+        self.version = importlib.metadata.version("ai-edge-litert")
+        with self._failing("cannot load"):
+            from ai_edge_litert import interpreter  # noqa: PLC0415 - a fifth of a second
+
+            kinds = interpreter.OpResolverType
+            plain = keep_intermediates or not xnnpack
+            self._interpreter: Any = interpreter.Interpreter(
+                self.path,
+                num_threads=threads,
+                experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else kinds.AUTO,
+                experimental_preserve_all_tensors=keep_intermediates,
+            )
+        self._keeps = keep_intermediates
+        self._allocated = False
+        signatures = self._interpreter.get_signature_list()
+        signature = next(iter(signatures), None)
+        runner = self._interpreter.get_signature_runner(signature) if signature is not None else None
+        self.signature: str | None = signature
+        details = self._interpreter.get_input_details()
+        self._shapes = {int(each["index"]): tuple(map(int, each["shape"])) for each in details}
+        self.inputs = _slots(details, runner and runner.get_input_details())
+        self.outputs = _slots(self._interpreter.get_output_details(), runner and runner.get_output_details())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by public name, in order. Inputs of unknown size take the size of the arrays."""
+        self._check_names(inputs)
+        arrays = {slot: self._fit(slot, inputs[slot.name]) for slot in self.inputs}
+        with self._failing("cannot run"):
+            for slot, array in arrays.items():
+                if array.shape != self._shapes[slot.number]:
+                    self._interpreter.resize_tensor_input(slot.number, array.shape)
+                    self._shapes[slot.number] = array.shape
+                    self._allocated = False
+            if not self._allocated:
+                self._interpreter.allocate_tensors()
+                self._allocated = True
+            for slot, array in arrays.items():
+                self._interpreter.set_tensor(slot.number, array)
+            self._interpreter.invoke()
+            return {slot.name: self._interpreter.get_tensor(slot.number) for slot in self.outputs}
+
+    def intermediates(self) -> dict[str, Array]:
+        """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""
+        if not self._keeps:
+            raise OptionError("intermediate values were not kept", remedy="load the model with keep_intermediates=True")
+        found: dict[str, Array] = {}
+        for details in self._interpreter.get_tensor_details():
+            try:
+                found[details["name"]] = self._interpreter.get_tensor(details["index"])
+            except ValueError:  # no memory of its own: a temporary of a kernel
+                continue
+        return found
+
+    @property
+    def backend(self) -> str:
+        """Who computes, known after the first run: XNNPACK, LiteRT's own kernels, or both with the counts of operators."""
+        operators = self._interpreter._get_ops_details()  # no public way
+        delegates = [each for each in operators if each["op_name"] == "DELEGATE"]
+        own = [each for each in operators if each["op_name"] != "DELEGATE"]
+        taken = _delegated(own, delegates)
+        if not taken:
+            return "builtin kernels"
+        return "XNNPACK" if taken == len(own) else f"XNNPACK {taken} of {len(own)} operators, builtin kernels the others"
+
+    def _check_names(self, inputs: Mapping[str, Array]) -> None:
+        known = [slot.name for slot in self.inputs]
+        if set(inputs) != set(known):
+            raise OptionError(
+                f"{NAME} cannot run '{self.path}'",
+                why=f"its inputs are {', '.join(known) or 'none'}; given are {', '.join(inputs) or 'none'}",
+            )
+
+    def _fit(self, slot: Slot, array: Array) -> Array:
+        array = np.asarray(array)
+        if slot.dtype.kind in "OSU":
+            return np.asarray(array, dtype=object)
+        if array.dtype != slot.dtype:
+            raise OptionError(
+                f"{NAME} cannot run '{self.path}'", why=f"the input '{slot.name}' is {slot.dtype}; given is {array.dtype}"
+            )
+        fits = len(array.shape) == len(slot.shape) and all(a in (b, -1) for b, a in zip(array.shape, slot.shape, strict=True))
+        if not fits:
+            raise OptionError(
+                f"{NAME} cannot run '{self.path}'",
+                why=f"the input '{slot.name}' has the shape {list(slot.shape)}; given is {list(array.shape)}",
+            )
+        return np.ascontiguousarray(array)
+
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """Keep LiteRT's log from the terminal, and make its exceptions ours."""
+        with _captured_stderr() as log, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except (RuntimeError, ValueError, MemoryError) as error:
+                said = [line.removeprefix("ERROR: ") for line in log() if line.startswith("ERROR: ")]
+                message = " ".join(str(error).split()) or " ".join(said) or type(error).__name__
+                raise FerryError(f"{NAME} {what} '{self.path}'", why=message) from error
+
+    def close(self) -> None:
+        """Let go of the file and the memory."""
+        self._interpreter = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _slots(details: list[dict[str, Any]], named: Mapping[str, dict[str, Any]] | None) -> tuple[Slot, ...]:
+    """The signature's names in the order of the graph's own inputs or outputs."""
+    order = {each["index"]: place for place, each in enumerate(details)}
+    pairs = [(each["name"], each) for each in details] if named is None else list(named.items())
+    pairs.sort(key=lambda pair: order.get(pair[1]["index"], len(order)))
+    return tuple(
+        Slot(name, int(each["index"]), each["name"], np.dtype(each["dtype"]), tuple(map(int, _signature_shape(each))))
+        for name, each in pairs
+    )
+
+
+def _signature_shape(details: Mapping[str, Any]) -> Any:
+    signature = details["shape_signature"]
+    return signature if len(signature) else details["shape"]
+
+
+def _delegated(own: list[dict[str, Any]], delegates: list[dict[str, Any]]) -> int:
+    """How many operators lie between the inputs and outputs of delegate nodes, which stand in their place."""
+    maker = {int(tensor): index for index, each in enumerate(own) for tensor in each["outputs"]}
+    taken: set[int] = set()
+    for delegate in delegates:
+        edge = set(map(int, delegate["inputs"]))
+        waiting = [int(tensor) for tensor in delegate["outputs"]]
+        while waiting:
+            index = maker.get(waiting.pop())
+            if index is not None and index not in taken:
+                taken.add(index)
+                waiting += [int(tensor) for tensor in own[index]["inputs"] if int(tensor) not in edge]
+    return len(taken)
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Any]:
+    """Point the process's stderr to a file for a while: LiteRT logs there from C++, and has no other way to be silenced.
+
+    Yields a function that gives the lines so far. What others wrote meanwhile is passed on afterwards.
+    """
+    with _stderr_lock, tempfile.TemporaryFile() as file:
+        try:
+            sys.stderr.flush()
+            saved = os.dup(2)
+        except (OSError, ValueError, AttributeError):  # no stderr at all
+            yield list
+            return
+        os.dup2(file.fileno(), 2)
+
+        def lines() -> list[str]:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace").splitlines()
+
+        try:
+            yield lines
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            for line in file.read().splitlines(keepends=True):
+                if not _LOG_LINE.match(line):
+                    os.write(2, line)
