@@ -12,7 +12,7 @@ from typing import Any
 from tensorferry import __version__, check, readers
 from tensorferry.check import Check, Reference
 from tensorferry.errors import FerryError, OptionError
-from tensorferry.inspection import Inspection, Source, inspect_graph
+from tensorferry.inspection import Inspection, inspect_graph
 from tensorferry.ir import Graph, Port
 from tensorferry.options import Kind, Options, kind_of
 from tensorferry.passes import pipelines
@@ -50,8 +50,8 @@ def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: 
 
 def inspect(path: PathLike) -> Inspection:
     """What a model file holds: inputs, outputs, nodes, parameters, work, and what each target can take."""
-    source = Source(str(path), readers.FORMATS[readers.detect(path)], folder_bytes(Path(path)))
-    return inspect_graph(readers.read(path), source)
+    form = readers.FORMATS[readers.detect(path)]
+    return inspect_graph(readers.read(path), path=str(path), size=folder_bytes(Path(path)), format=form)
 
 
 def convert(
