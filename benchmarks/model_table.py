@@ -1,0 +1,124 @@
+"""Which frozen graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
+
+Each model is converted by the command line in a process of its own, once for each target, with inputs and outputs found by the tool
+unless PORTS names them. What is refused is listed with the ops and reasons that the error gives.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT.parent / "shared" / "models"
+PAGE = ROOT / "docs" / "models.md"
+TARGETS = {"tflite": "model.tflite", "tfjs": "web_model"}
+TITLES = {"tflite": "LiteRT", "tfjs": "TensorFlow.js"}
+PATIENCE = 300
+
+PORTS: dict[str, tuple[str, ...]] = {}
+"""Options a model needs, by its path in the folder."""
+
+
+@dataclass(slots=True)
+class Entry:
+    path: str
+    what: str
+    outcomes: dict[str, str] = field(default_factory=dict)
+    obstacles: dict[str, str] = field(default_factory=dict)
+
+
+def frozen_graphs(folder: Path) -> Iterator[Entry]:
+    with open(folder / "MANIFEST.tsv", encoding="utf-8", newline="") as manifest:
+        for row in csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["kind"] == "frozen_pb":
+                for path in sorted((folder / row["name"]).rglob("*.pb")):
+                    yield Entry(str(path.relative_to(folder)), row["what"])
+
+
+def convert(source: Path, target: Path, options: tuple[str, ...]) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", "tensorferry", "convert", source, "-o", target, "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    try:
+        return done.returncode, json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return done.returncode, {"what": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+
+
+def judge(code: int, said: dict[str, Any]) -> tuple[str, str]:
+    """(a word and a figure for the table, what stands in the way)."""
+    if code == 0:
+        target = said["targets"][0]
+        check = target["check"]
+        if check["status"] != "verified":
+            return check["status"], check["reason"]
+        worst = max((output["relative"] for output in check["outputs"]), default=0.0)
+        return f"verified, {worst:.1e}, {target['operator_count']} ops", ""
+    if said.get("problems"):
+        ops = sorted({(problem["op"], problem["why"]) for problem in said["problems"]})
+        return "refused", "; ".join(f"`{op}`: {why}" for op, why in ops)
+    why = said.get("why") or said.get("where") or ""
+    return ("wrong" if code == 1 else "refused"), f"{said.get('what', '')} {why}".strip()
+
+
+def try_all(folder: Path) -> list[Entry]:
+    entries = list(frozen_graphs(folder))
+    for entry in entries:
+        for kind, name in TARGETS.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                try:
+                    code, said = convert(folder / entry.path, Path(scratch) / name, PORTS.get(entry.path, ()))
+                except subprocess.TimeoutExpired:
+                    entry.outcomes[kind], entry.obstacles[kind] = "too slow", f"not done after {PATIENCE} s"
+                    continue
+            entry.outcomes[kind], entry.obstacles[kind] = judge(code, said)
+            print(entry.path, kind, entry.outcomes[kind], entry.obstacles[kind][:200], sep="\t", file=sys.stderr)
+    return entries
+
+
+def clean(text: str, folder: Path, limit: int = 400) -> str:
+    """One line for a page: no machine paths, no newlines."""
+    text = " ".join(text.replace(f"{folder}/", "").split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def render(entries: list[Entry], folder: Path) -> str:
+    verified = {kind: sum(entry.outcomes[kind].startswith("verified") for entry in entries) for kind in TARGETS}
+    lines = [
+        "# Real models",
+        "",
+        "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
+        "",
+        f"Of {len(entries)} graphs, {verified['tflite']} are converted and verified in LiteRT and {verified['tfjs']} in TensorFlow.js.",
+        "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
+        "",
+        "| model | what | LiteRT | TensorFlow.js |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{entry.path}` | {entry.what} | {entry.outcomes['tflite']} | {entry.outcomes['tfjs']} |" for entry in entries]
+    lines += ["", "## What stands in the way", ""]
+    for entry in entries:
+        reasons = {kind: clean(reason, folder) for kind, reason in entry.obstacles.items() if reason}
+        if len(set(reasons.values())) == 1 and len(reasons) == 2:
+            lines.append(f"- `{entry.path}`: {next(iter(reasons.values()))}")
+        else:
+            lines += [f"- `{entry.path}`, {TITLES[kind]}: {reason}" for kind, reason in reasons.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else MODELS
+    if not (folder / "MANIFEST.tsv").is_file():
+        raise SystemExit(f"no models at {folder}")
+    PAGE.write_text(render(try_all(folder), folder), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
