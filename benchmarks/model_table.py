@@ -96,7 +96,7 @@ def render(entries: list[Entry], folder: Path) -> str:
         "",
         "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {len(entries)} graphs, {verified['tflite']} are converted and verified in LiteRT and {verified['tfjs']} in TensorFlow.js.",
+        f"Of {len(entries)} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
