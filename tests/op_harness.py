@@ -6,6 +6,7 @@ TensorFlow is the oracle. What it cannot run on a CPU (channels first) is comput
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,15 @@ class Case:
 def all_cases() -> list[Case]:
     """Every example in the registry, by op name."""
     return [
-        Case(f"{spec.name}-{index}" + (f"-{example.note.replace(' ', '_')}" if example.note else ""), spec, example)
+        Case(f"{spec.name}-{index}" + _readable(example.note), spec, example)
         for spec in ops.all_specs()
         for index, example in enumerate(spec.examples())
     ]
+
+
+def _readable(note: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in note).split()
+    return f"-{'_'.join(words)}" if words else ""
 
 
 # -- comparing -----------------------------------------------------------------------------------------------------
@@ -88,6 +94,11 @@ def feeds(case: Case) -> dict[str, Array]:
     """The graph's inputs by public name."""
     example = case.example
     return {f"x{index}": array for index, array in enumerate(example.inputs) if index not in example.constants}
+
+
+def shape_is_fixed(case: Case) -> bool:
+    """No small integer vector is an input: where one is, it may be a shape or an axis, known only while running."""
+    return not any(array.dtype.kind in "iu" and array.ndim <= 1 for array in feeds(case).values())
 
 
 def hide_first(shape: tuple[int, ...]) -> Shape:
@@ -204,8 +215,10 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
     unknown = [key for key in attrs if key not in {each.name for each in definition.attr} and not key.startswith("_")]
     unknown = [key for key in unknown if key not in NO_OP_DEF_ATTRS]
     assert not unknown, f"TensorFlow's {name} has no attribute {unknown}"
+    run = getattr(tf.raw_ops, name)
+    parameters = inspect.signature(run).parameters  # Python's face renames `dim`, `split_dim`, `reduction_indices` ... to axis
     with tf.device("/CPU:0"):
-        result = getattr(tf.raw_ops, name)(**arguments)
+        result = run(**{key if key in parameters else "axis": value for key, value in arguments.items()})
     outputs = list(result) if isinstance(result, tuple | list) else [result]
     return [output.numpy() if hasattr(output, "numpy") else np.asarray(output) for output in outputs]
 
