@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
-from tensorferry.ops import add
 from tensorferry.ops.conv_maths import evaluate_conv, evaluate_depthwise, group_count
 from tensorferry.ops.fused import JS_FUSED_ACTIVATIONS, js_maybe_fused
+from tensorferry.ops.replacing import Replacement
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
 from tensorferry.ops.windows import (
@@ -248,43 +248,19 @@ def _expand_groups(graph: Graph, node: Node) -> bool:
     if not isinstance(incoming, int) or incoming == per_group:
         return False
     groups = group_count(incoming, per_group, channels)
+    parts = Replacement(graph, node)
     if per_group == 1:
-        shaped = ReshapedTensor(weights, (height, width, incoming, channels // incoming))
-        taps = graph.constant(shaped, f"{node.name}/filter", before=node, origin=node.origin)
-        attrs = {key: node[key] for key in ("strides", "padding", "explicit_paddings", "data_format", "dilations", "T")}
-        made = add(graph, "DepthwiseConv2dNative", (value, taps), attrs, name=node.name, origin=node.origin, before=node)
-    else:
-        made = _convolve_groups(graph, node, groups)
-    graph.replace_uses(node.output, made.output)
-    name = node.name
-    graph.remove(node)
-    graph.rename(made, name)
-    return True
-
-
-def _convolve_groups(graph: Graph, node: Node, groups: int) -> Node:
-    value, filter_value = node.inputs[:2]
-    assert filter_value.constant is not None
-    pieces = np.split(filter_value.constant.array(), groups, axis=-1)
-
-    def constant(array: Array, label: str) -> Value:
-        return graph.constant(array, f"{node.name}/{label}", before=node, origin=node.origin)
-
-    axis = constant(np.asarray(3, np.int32), "axis")
-    split = add(graph, "Split", (axis, value), {"num_split": groups}, name=f"{node.name}/split", origin=node.origin, before=node)
+        taps = parts.constant(ReshapedTensor(weights, (height, width, incoming, channels // incoming)), "filter")
+        attrs = {key: node[key] for key in WINDOW_ATTRS}
+        return parts.finish(parts.add("DepthwiseConv2dNative", (value, taps), "depthwise", attrs))
+    axis = parts.constant(np.asarray(3, np.int32), "axis")
+    pieces = np.split(weights.array(), groups, axis=-1)
+    split = parts.add_node("Split", (axis, value), "split", {"num_split": groups})
     results = [
-        add(
-            graph,
-            "Conv2D",
-            (part, constant(np.ascontiguousarray(piece), "filter")),
-            node.attrs,
-            name=f"{node.name}/group",
-            origin=node.origin,
-            before=node,
-        ).output
+        parts.add("Conv2D", (part, parts.constant(np.ascontiguousarray(piece), "filter")), "group", node.attrs)
         for part, piece in zip(split.outputs, pieces, strict=True)
     ]
-    return add(graph, "ConcatV2", (*results, axis), {"N": groups}, name=f"{node.name}/concat", origin=node.origin, before=node)
+    return parts.finish(parts.add("ConcatV2", (*results, axis), "joined", {"N": groups}))
 
 
 # -- examples ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Value
 from tensorferry.ops.spec import Declined
-from tensorferry.targets import LiteOp, Ref, Temp
+from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
 
 NCHW_TO_NHWC = (0, 2, 3, 1)
@@ -126,15 +126,15 @@ def read_window(node: Node, size: Sequence[Dim], rank: int | None = 4) -> Window
         raise Declined(f"its input has rank {rank}, not 4")
     channels_first = layout == "NCHW"
     spatial = (2, 3) if channels_first else (1, 2)
-    strides = _four(node, "strides", channels_first)
-    dilations = _four(node, "dilations", channels_first) if node.get("dilations") else (1, 1, 1, 1)
+    strides = read_pair(node, "strides")
+    dilations = read_pair(node, "dilations") if node.get("dilations") else (1, 1)
     padding = node["padding"]
     if padding not in ("SAME", "VALID", "EXPLICIT"):
         raise Declined(f"the padding {padding} is not known", attributes=f"padding={padding}")
     explicit = _explicit_pads(node, spatial) if padding == "EXPLICIT" else ((0, 0), (0, 0))
     height, width = (
-        Axis(_positive(length), strides[at], dilations[at], padding, pads)
-        for length, at, pads in zip(size, spatial, explicit, strict=True)
+        Axis(_positive(length), stride, dilation, padding, pads)
+        for length, stride, dilation, pads in zip(size, strides, dilations, explicit, strict=True)
     )
     return Window(height, width, channels_first)
 
@@ -147,13 +147,15 @@ def _positive(length: Dim) -> int:
     return length
 
 
-def _four(node: Node, attribute: str, channels_first: bool) -> tuple[int, ...]:
+def read_pair(node: Node, attribute: str) -> tuple[int, int]:
+    """Height and width out of an attribute of four numbers; the other two must be 1."""
     numbers = tuple(int(each) for each in node[attribute])
     if len(numbers) != 4 or min(numbers) < 1:
         raise Declined(f"{attribute} must be four numbers of at least 1", attributes=f"{attribute}={list(numbers)}")
-    if numbers[0] != 1 or numbers[1 if channels_first else 3] != 1:
-        raise Declined(f"{attribute} over batch or channels are not defined", attributes=f"{attribute}={list(numbers)}")
-    return numbers
+    at = 2 if node.get("data_format") == "NCHW" else 1
+    if numbers[0] * numbers[3 if at == 1 else 1] != 1:
+        raise Declined(f"{attribute} over batch or channels cannot be expressed", attributes=f"{attribute}={list(numbers)}")
+    return numbers[at], numbers[at + 1]
 
 
 def _explicit_pads(node: Node, spatial: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -237,14 +239,26 @@ def lite_pad(window: Window, value: Value, fill: float | None = None) -> tuple[s
     option = window.named_padding(value)
     if option is not None:
         return option, value, []
-    shape = window.shape(
-        *((value.shape or (UNKNOWN_DIM,))[0], *padded_dims(window, value), window.channels(value)),
-    )
-    wide = Temp("padded", value.dtype, shape)
+    wide = _padded_temp(window, value)
     inputs: tuple[Ref, ...] = (value, ArrayTensor(pad_table(window)))
     if fill is None:
         return "VALID", wide, [LiteOp("PAD", inputs, (wide,))]
     return "VALID", wide, [LiteOp("PADV2", (*inputs, ArrayTensor(np.asarray(fill, np.float32))), (wide,))]
+
+
+def js_explicit_pad(window: Window, value: Value, fill: float) -> tuple[str, Ref, list[JsNode]]:
+    """The same for a TensorFlow.js op that knows SAME and VALID only."""
+    option = window.named_padding(value)
+    if option is not None:
+        return option, value, []
+    wide = _padded_temp(window, value)
+    inputs: tuple[Ref, ...] = (value, ArrayTensor(pad_table(window)), ArrayTensor(np.asarray(fill, np.float32)))
+    return "VALID", wide, [JsNode("PadV2", inputs, (wide,), {"T": value.dtype, "Tpaddings": DType.INT32})]
+
+
+def _padded_temp(window: Window, value: Value) -> Temp:
+    batch = value.shape[0] if value.shape else UNKNOWN_DIM
+    return Temp("padded", value.dtype, window.shape(batch, *padded_dims(window, value), window.channels(value)))
 
 
 def pad_table(window: Window) -> Array:

@@ -1,0 +1,274 @@
+"""Normalisation: batch norm in all its versions, and local response normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
+from tensorferry.ops.replacing import Replacement
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input, same_in_tfjs
+from tensorferry.ops.windows import require_channels_last, require_float32
+from tensorferry.targets import JsNode, LiteOp
+from tensorferry.tensor import Array, DType
+
+# -- FusedBatchNormV3 ----------------------------------------------------------------------------------------------
+
+
+def _channel_axis(node: Node) -> int:
+    layout = node["data_format"]
+    if layout not in ("NHWC", "NCHW"):
+        raise Declined(f"the data format {layout} is not known", attributes=f"data_format={layout}")
+    return 1 if layout == "NCHW" else 3
+
+
+def _infer_fused(node: Node) -> list[Typed]:
+    """Six outputs for every version: older nodes have five, of which each means the same."""
+    value, scale = node.inputs[:2]
+    if value.rank not in (None, 4):
+        raise Declined(f"its input has rank {value.rank}, not 4")
+    channels: Dim = UNKNOWN_DIM if value.shape is None else value.shape[_channel_axis(node)]
+    if scale.shape is not None and len(scale.shape) == 1 and isinstance(scale.shape[0], int):
+        if isinstance(channels, int) and channels != scale.shape[0]:
+            raise Declined(f"{channels} channels come in, its scale has {scale.shape[0]} elements")
+        channels = scale.shape[0]
+    vector = Typed(scale.dtype, (channels,))
+    return [Typed(value.dtype, value.shape), vector, vector, vector, vector, Typed(scale.dtype, (0,))]
+
+
+def _evaluate_fused(node: Node, array: Array, *vectors: Array) -> tuple[Array, ...]:
+    axis = _channel_axis(node)
+    if array.ndim != 4 or any(each.shape != (array.shape[axis],) for each in vectors[:2]):
+        raise Declined("its input must have rank 4, its scale and offset one element a channel")
+    scale, offset, mean, variance = vectors
+    real = array.astype(np.float32, copy=False) if array.dtype == np.float16 else array
+    reserved, moved = (mean, variance), (mean, variance)
+    if node["is_training"]:
+        (mean, variance), moved = _batch_statistics(node, real, mean, variance)
+        reserved = (mean, variance)
+    shape = [-1 if each == axis else 1 for each in range(4)]
+    slope = scale / np.sqrt(variance + np.float32(node["epsilon"]))
+    result = (real - mean.reshape(shape)) * slope.reshape(shape) + offset.reshape(shape)
+    return result.astype(array.dtype, copy=False), *moved, *reserved, np.empty(0, np.float32)
+
+
+def _batch_statistics(node: Node, array: Array, mean: Array, variance: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Mean and variance of this batch, and the running ones after it; only the running variance is the unbiased one."""
+    axis = _channel_axis(node)
+    outer = tuple(each for each in range(4) if each != axis)
+    now, spread = array.mean(axis=outer), array.var(axis=outer)
+    count = array.size // max(array.shape[axis], 1)
+    unbiased = spread * np.float32(count / max(count - 1, 1))
+    factor = np.float32(node["exponential_avg_factor"])
+    if factor == 1:
+        return (now, spread), (now, unbiased)
+    return (now, spread), ((1 - factor) * mean + factor * now, (1 - factor) * variance + factor * unbiased)
+
+
+def _refuse_fused(node: Node) -> Sequence[LiteOp]:
+    if node["is_training"]:
+        raise Declined(
+            "it is in training mode, and its statistics are read",
+            remedy="freeze the model for inference",
+            attributes="is_training=True",
+        )
+    raise Declined("TFLite has no batch normalisation; its parts have different types or outputs nobody can give")
+
+
+def _js_fused(node: Node) -> Sequence[JsNode]:
+    require_channels_last(node)
+    require_float32(node)
+    if node["is_training"] or any(value.users for value in node.outputs[1:]):
+        raise Declined("TensorFlow.js normalises by given statistics only", attributes=f"is_training={node['is_training']}")
+    attrs = {"T": DType.FLOAT32, "U": DType.FLOAT32, "epsilon": float(node["epsilon"])}
+    attrs |= {"data_format": "NHWC", "is_training": False}
+    return [JsNode(node.op, tuple(node.inputs), (node.outputs[0],), attrs)]
+
+
+def _expand_fused(graph: Graph, node: Node) -> bool:
+    value, *vectors = node.inputs
+    if any(each.dtype is not value.dtype for each in vectors) and not _all_constant(vectors):
+        return False
+    read = [graph.readers(each) > 0 for each in node.outputs]
+    if node["is_training"]:
+        return not any(read[1:]) and _expand_training(graph, node)
+    parts = Replacement(graph, node)
+    slope, shift = _constant_affine(parts) if _all_constant(vectors) else _computed_affine(parts)
+    scaled = parts.add("Mul", (value, slope), "scaled")
+    result = parts.add("AddV2", (scaled, shift), "shifted")
+    mean, variance = vectors[2:]
+    spare = [parts.constant(np.empty(0, np.float32), "reserved")] if len(read) > 5 and read[5] else []
+    return parts.finish(result, mean, variance, mean, variance, *spare)
+
+
+def _all_constant(vectors: Sequence[Value]) -> bool:
+    return all(each.constant is not None for each in vectors)
+
+
+def _constant_affine(parts: Replacement) -> tuple[Value, Value]:
+    """Slope and shift, computed now, shaped to stretch over the image."""
+    node = parts.node
+    tensors = [each.constant for each in node.inputs[1:]]
+    scale, offset, mean, variance = (each.array().astype(np.float64) for each in tensors if each is not None)
+    slope = scale / np.sqrt(variance + float(node["epsilon"]))
+    shape = (-1, 1, 1) if _channel_axis(node) == 1 else (-1,)
+    dtype = node.inputs[0].dtype.numpy
+    shift = offset - mean * slope
+    return (
+        parts.constant(slope.astype(dtype).reshape(shape), "slope"),
+        parts.constant(shift.astype(dtype).reshape(shape), "shift"),
+    )
+
+
+def _computed_affine(parts: Replacement) -> tuple[Value, Value]:
+    """The same, while the model runs."""
+    node = parts.node
+    _, scale, offset, mean, variance = node.inputs
+    epsilon = parts.constant(np.asarray(node["epsilon"], variance.dtype.numpy), "epsilon")
+    inverse = parts.add("Rsqrt", (parts.add("AddV2", (variance, epsilon), "raised"),), "inverse")
+    slope = parts.add("Mul", (scale, inverse), "slope")
+    shift = parts.add("Sub", (offset, parts.add("Mul", (mean, slope), "moved")), "shift")
+    return _over_image(parts, slope), _over_image(parts, shift)
+
+
+def _over_image(parts: Replacement, vector: Value) -> Value:
+    """One element a channel, shaped so that it stretches over the node's image."""
+    if _channel_axis(parts.node) == 3:
+        return vector
+    return parts.add("Reshape", (vector, parts.constant(np.asarray([-1, 1, 1], np.int32), "channels")), "column")
+
+
+def _expand_training(graph: Graph, node: Node) -> bool:
+    """Statistics of the batch itself: group and instance normalisation are often written so."""
+    parts = Replacement(graph, node)
+    value, scale, offset = node.inputs[:3]
+    if scale.dtype is not value.dtype or offset.dtype is not value.dtype:
+        return False
+    outer = parts.constant(np.asarray([each for each in range(4) if each != _channel_axis(node)], np.int32), "axes")
+    mean = parts.add("Mean", (value, outer), "mean", {"keep_dims": True})
+    centred = parts.add("Sub", (value, mean), "centred")
+    variance = parts.add("Mean", (parts.add("Square", (centred,), "squared"), outer), "variance", {"keep_dims": True})
+    epsilon = parts.constant(np.asarray(node["epsilon"], value.dtype.numpy), "epsilon")
+    inverse = parts.add("Rsqrt", (parts.add("AddV2", (variance, epsilon), "raised"),), "inverse")
+    normal = parts.add("Mul", (centred, inverse), "normal")
+    scaled = parts.add("Mul", (normal, _over_image(parts, scale)), "scaled")
+    return parts.finish(parts.add("AddV2", (scaled, _over_image(parts, offset)), "shifted"))
+
+
+# -- BatchNormWithGlobalNormalization --------------------------------------------------------------------------------
+
+
+def _evaluate_global(node: Node, array: Array, mean: Array, variance: Array, beta: Array, gamma: Array) -> Array:
+    slope = 1 / np.sqrt(variance + np.asarray(node["variance_epsilon"], array.dtype))
+    if node["scale_after_normalization"]:
+        slope = slope * gamma
+    result: Array = (array - mean) * slope + beta
+    return result
+
+
+def _refuse_global(node: Node) -> Sequence[LiteOp]:
+    raise Declined("its gamma has an unknown size", attributes=f"op={node.op}")
+
+
+def _expand_global(graph: Graph, node: Node) -> bool:
+    """The same as FusedBatchNormV3, with the operands in another order."""
+    parts = Replacement(graph, node)
+    value, mean, variance, beta, gamma = node.inputs
+    if not node["scale_after_normalization"]:
+        if gamma.static_shape is None:
+            return False
+        gamma = parts.constant(np.ones(gamma.static_shape, gamma.dtype.numpy), "ones")
+    attrs = {"epsilon": node["variance_epsilon"], "is_training": False, "T": value.dtype, "U": gamma.dtype}
+    return parts.finish(parts.add("FusedBatchNormV3", (value, gamma, beta, mean, variance), "normalised", attrs))
+
+
+# -- LRN -----------------------------------------------------------------------------------------------------------
+
+
+def _evaluate_local(node: Node, array: Array) -> Array:
+    """Each element divided by a power of the squares around it along the channels."""
+    radius = max(int(node["depth_radius"]), 0)
+    squares = np.square(array.astype(np.float32, copy=False))
+    total = squares.copy()
+    for distance in range(1, min(radius, array.shape[-1] - 1) + 1):
+        total[..., distance:] += squares[..., :-distance]
+        total[..., :-distance] += squares[..., distance:]
+    base = np.float32(node["bias"]) + np.float32(node["alpha"]) * total
+    result: Array = array * np.power(base, np.float32(-node["beta"]))
+    return result
+
+
+def _lite_local(node: Node) -> Sequence[LiteOp]:
+    require_float32(node)
+    options = {"radius": int(node["depth_radius"])} | {key: float(node[key]) for key in ("bias", "alpha", "beta")}
+    return [LiteOp("LOCAL_RESPONSE_NORMALIZATION", tuple(node.inputs), tuple(node.outputs), options)]
+
+
+# -- examples ------------------------------------------------------------------------------------------------------
+
+
+def _vectors(channels: int) -> tuple[Array, ...]:
+    """Scale, offset, mean, variance."""
+    scale, offset, mean, variance = sample(4, channels)
+    return scale, offset, mean, np.square(variance) + np.float32(0.1)
+
+
+def _fused_examples() -> Iterator[Example]:
+    image, constant = sample(2, 5, 7, 4), (1, 2, 3, 4)
+    given = {"is_training": False, "epsilon": 0.001}
+    first = {"data_format": "NCHW"}
+    yield Example((image, *_vectors(4)), given, constant, note="given statistics")
+    yield Example((image, *_vectors(4)), given, (), note="computed statistics")
+    yield Example((sample(2, 4, 5, 7), *_vectors(4)), given | first, constant, note="channels first")
+    yield Example((sample(2, 4, 5, 7), *_vectors(4)), given | first, (), note="channels first, computed")
+    yield Example((image, *_vectors(4)), {"epsilon": 0.01}, constant, note="statistics of the batch")
+
+
+def _global_examples() -> Iterator[Example]:
+    scale, offset, mean, variance = _vectors(4)
+    inputs = (sample(2, 5, 7, 4), mean, variance, offset, scale)
+    for scaled in (True, False):
+        attrs = {"variance_epsilon": 0.001, "scale_after_normalization": scaled}
+        yield Example(inputs, attrs, (1, 2, 3, 4), note="with gamma" if scaled else "without gamma")
+
+
+def _local_examples() -> Iterator[Example]:
+    yield Example((sample(2, 3, 4, 9),), {}, note="defaults")
+    yield Example((sample(1, 3, 4, 7),), {"depth_radius": 2, "bias": 2.0, "alpha": 1e-2, "beta": 0.75}, note="as AlexNet")
+
+
+_FUSED_ATTRS = {"epsilon": 0.0001, "exponential_avg_factor": 1.0, "data_format": "NHWC", "is_training": True}
+
+SPECS = (
+    OpSpec(
+        name="FusedBatchNormV3",
+        aliases=("FusedBatchNorm", "FusedBatchNormV2"),
+        attrs={**_FUSED_ATTRS, "T": DType.FLOAT32, "U": DType.FLOAT32},
+        infer=_infer_fused,
+        evaluate=_evaluate_fused,
+        to_tflite=_refuse_fused,
+        to_tfjs=_js_fused,
+        expand=_expand_fused,
+        examples=_fused_examples,
+    ),
+    OpSpec(
+        name="BatchNormWithGlobalNormalization",
+        attrs={"T": DType.FLOAT32},
+        infer=same_as_input,
+        evaluate=_evaluate_global,
+        to_tflite=_refuse_global,
+        expand=_expand_global,
+        examples=_global_examples,
+    ),
+    OpSpec(
+        name="LRN",
+        attrs={"depth_radius": 5, "bias": 1.0, "alpha": 1.0, "beta": 0.5, "T": DType.FLOAT32},
+        infer=same_as_input,
+        evaluate=_evaluate_local,
+        to_tflite=_lite_local,
+        to_tfjs=same_in_tfjs,
+        examples=_local_examples,
+    ),
+)
