@@ -1,0 +1,104 @@
+"""Element types that a target lacks, narrowed by rule; each kind is told once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorferry import ops
+from tensorferry.ir import Graph, Node, Typed
+from tensorferry.passes.rewriting import Pass, decline
+from tensorferry.tensor import ArrayTensor, CastTensor, DType, Tensor
+
+log = logging.getLogger(__name__)
+
+FLOATS = {DType.FLOAT64: DType.FLOAT32, DType.FLOAT16: DType.FLOAT32, DType.BFLOAT16: DType.FLOAT32}
+INTEGERS = dict.fromkeys((DType.INT64, DType.INT8, DType.INT16, DType.UINT8, DType.UINT16, DType.UINT32, DType.UINT64), DType.INT32)
+RULES: Mapping[str, Mapping[DType, DType]] = {"tflite": FLOATS, "tfjs": FLOATS | INTEGERS}
+"""Target -> what becomes what. TensorFlow.js computes in float32, int32, bool, string and complex64 alone."""
+
+INT32 = np.iinfo(np.int32)
+
+
+def narrow_types(target: str) -> Pass:
+    """The pass that gives every value and constant a type the target has."""
+    rules = RULES[target]
+
+    def narrow(graph: Graph) -> int:
+        return _narrow(graph, rules, target)
+
+    return narrow
+
+
+def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
+    told: Counter[tuple[DType, DType]] = Counter()
+    changes = 0
+    for node in graph.nodes:
+        changes += sum(_narrow(nested, rules, target) for _key, nested in node.graphs())
+        changes += _narrow_node(graph, node, rules, told)
+    for (old, new), count in told.items():
+        graph.notices.append(f"{count} {old} value{'s' if count != 1 else ''} became {new}, because {target} computes in {new}")
+    return changes
+
+
+def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: Counter[tuple[DType, DType]]) -> int:
+    if node.op == "Const":
+        return _narrow_constant(graph, node, rules, told)
+    attrs = {key: _narrowed(attribute, rules) for key, attribute in node.attrs.items()}
+    changed = any(attrs[key] is not node.attrs[key] for key in attrs)
+    node.attrs = attrs
+    inferred = ops.infer(node)
+    for value, typed in zip(node.outputs, inferred, strict=True):
+        wanted = rules.get(typed.dtype, typed.dtype)
+        if value.dtype in rules:
+            told[value.dtype, rules[value.dtype]] += 1
+            changed = True
+        if wanted is not value.dtype:
+            value.retype(Typed(wanted, value.shape, value.content))
+    return int(changed)
+
+
+def _narrowed(attribute: Any, rules: Mapping[DType, DType]) -> Any:
+    if isinstance(attribute, DType):
+        return rules.get(attribute, attribute)
+    if isinstance(attribute, list | tuple) and any(isinstance(each, DType) and each in rules for each in attribute):
+        return [rules.get(each, each) if isinstance(each, DType) else each for each in attribute]
+    return attribute
+
+
+def _narrow_constant(graph: Graph, node: Node, rules: Mapping[DType, DType], told: Counter[tuple[DType, DType]]) -> int:
+    tensor: Tensor = node["value"]
+    wanted = rules.get(tensor.dtype)
+    if wanted is None:
+        return 0
+    if tensor.dtype.is_integer and not _fits(tensor):
+        tensor = _clipped(graph, node, tensor)
+    node.attrs["value"] = CastTensor(tensor, wanted)
+    content = node.output.content
+    told[tensor.dtype, wanted] += 1
+    node.output.retype(Typed(wanted, node.output.shape, ops.infer(node)[0].content if content is not None else None))
+    return 1
+
+
+def _fits(tensor: Tensor) -> bool:
+    """Whether all elements lie in int32."""
+    if tensor.dtype not in (DType.INT64, DType.UINT32, DType.UINT64):
+        return True
+    for piece in tensor.chunks():
+        elements = np.frombuffer(piece, tensor.dtype.numpy)
+        if elements.size and (int(elements.min()) < INT32.min or int(elements.max()) > INT32.max):
+            return False
+    return True
+
+
+def _clipped(graph: Graph, node: Node, tensor: Tensor) -> Tensor:
+    """Bounds of slices say `to the end` by the largest number there is; any other number out of range is a loss that is told."""
+    bounds = all(user.op in ("StridedSlice", "Slice", "Range") for user in node.output.users)
+    if not bounds:
+        decline(log, node, "some of its numbers do not fit into int32")
+        graph.notices.append(f"constant '{node.name}' holds {tensor.dtype} numbers beyond int32, which have been cut to its ends")
+    return ArrayTensor(np.clip(tensor.array(), INT32.min, INT32.max), tensor.dtype)

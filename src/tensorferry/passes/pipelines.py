@@ -1,0 +1,132 @@
+"""The only home of the passes' order."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tensorferry import ops
+from tensorferry.errors import GraphError
+from tensorferry.ir import Graph, verify
+from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
+from tensorferry.passes.affine import fold_batch_norm, fuse_bias
+from tensorferry.passes.arithmetic import simplify_arithmetic
+from tensorferry.passes.composites import recognise_composites
+from tensorferry.passes.constants import fold_constants
+from tensorferry.passes.dead_nodes import remove_dead_nodes
+from tensorferry.passes.dilation import fuse_dilated_convolution
+from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
+from tensorferry.passes.expansion import expand_for_target
+from tensorferry.passes.identities import remove_dropout, remove_identities
+from tensorferry.passes.layout import settle_layout
+from tensorferry.passes.narrowing import narrow_types
+from tensorferry.passes.pads import merge_pads
+from tensorferry.passes.reshapes import simplify_reshapes
+from tensorferry.passes.rewriting import Pass
+from tensorferry.passes.shapes import fold_shape_arithmetic, refine_types
+from tensorferry.passes.transposes import move_transposes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Passes run in order, again and again until none changes anything, `rounds` times at most."""
+
+    name: str
+    passes: tuple[Pass, ...]
+    rounds: int = 1
+
+
+CLEANING = Group(
+    "clean up",
+    (
+        remove_dead_nodes,
+        remove_identities,
+        refine_types,
+        fold_shape_arithmetic,
+        fold_constants,
+        simplify_reshapes,
+        simplify_arithmetic,
+        remove_dropout,
+    ),
+    rounds=8,
+)
+LAYOUT = Group("settle the layout", (settle_layout, merge_duplicate_nodes, simplify_reshapes, move_transposes), rounds=16)
+FUSING = Group(
+    "fuse",
+    (
+        recognise_clips,
+        recognise_composites,
+        fold_batch_norm,
+        fuse_bias,
+        fuse_dilated_convolution,
+        merge_pads,
+        fold_constants,
+        simplify_reshapes,
+        simplify_arithmetic,
+        move_transposes,
+    ),
+    rounds=8,
+)
+TIDYING = Group("tidy up", (merge_duplicate_constants, merge_duplicate_nodes, remove_dead_nodes), rounds=4)
+
+PREPARING = (CLEANING, LAYOUT, FUSING, TIDYING)
+
+TARGETS = ("tflite", "tfjs")
+
+
+def _finishing(target: str) -> tuple[Group, ...]:
+    only_there = (recognise_symmetric_clips,) if target == "tflite" else ()
+    return (
+        Group("types", (narrow_types(target),)),
+        Group(
+            "expand", (expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants), rounds=8
+        ),
+        Group("fuse", (*only_there, fold_batch_norm, fuse_bias, simplify_reshapes, fuse_activation(target)), rounds=4),
+        TIDYING,
+    )
+
+
+PIPELINES: Mapping[str, Sequence[Group]] = {"prepare": PREPARING, **{target: _finishing(target) for target in TARGETS}}
+"""Name -> groups, in order. `prepare` comes first, then one target's."""
+
+
+def prepare(graph: Graph) -> dict[str, int]:
+    """Everything that is right for all targets. Returns how often each pass changed something."""
+    return run(graph, PIPELINES["prepare"])
+
+
+def finish(graph: Graph, target: str) -> dict[str, int]:
+    """What one target (`tflite` or `tfjs`) needs, after `prepare`. Returns how often each pass changed something."""
+    return run(graph, PIPELINES[target])
+
+
+def run(graph: Graph, groups: Sequence[Group]) -> dict[str, int]:
+    """Run groups of passes; the graph is verified, types inferred anew, after each pass that changed something."""
+    changes: Counter[str] = Counter()
+    for group in groups:
+        for round_number in range(group.rounds):
+            before = changes.total()
+            for each in group.passes:
+                changes[each.__name__] += run_pass(graph, each)
+            if changes.total() == before:
+                break
+            log.debug("%s, round %d: %d changes", group.name, round_number + 1, changes.total() - before)
+        else:
+            if group.rounds > 1:
+                log.debug("%s: still changing after %d rounds", group.name, group.rounds)
+    return {name: count for name, count in changes.items() if count}
+
+
+def run_pass(graph: Graph, each: Pass) -> int:
+    """One pass, verified. GraphError names the pass."""
+    changes = each(graph)
+    if changes:
+        try:
+            verify(graph, ops.infer)
+        except GraphError as error:
+            raise GraphError(f"after the pass {each.__name__}: {error.what}", where=error.where, why=error.why) from error
+    return changes

@@ -1,0 +1,97 @@
+"""What is known of shapes: types made sharper, and shape arithmetic that comes out constant."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from tensorferry import ops
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
+from tensorferry.passes.rewriting import discard, for_each_node
+from tensorferry.tensor import DType
+
+log = logging.getLogger(__name__)
+
+
+def refine_types(graph: Graph) -> int:
+    """Infer every type anew and keep what is sharper than before; what was known stays known."""
+    return for_each_node(graph, _refine)
+
+
+def _refine(_graph: Graph, node: Node) -> int:
+    changes = 0
+    for value, inferred in zip(node.outputs, ops.infer(node), strict=True):
+        sharper = Typed(
+            inferred.dtype if value.dtype is DType.UNKNOWN else value.dtype,
+            _sharper_shape(value.shape, inferred.shape),
+            _sharper_content(value.content, inferred.content),
+        )
+        if sharper != value.typed:
+            value.retype(sharper)
+            changes += 1
+    return changes
+
+
+def _sharper_shape(known: Shape, inferred: Shape) -> Shape:
+    if known is None or inferred is None or len(known) != len(inferred):
+        return inferred if known is None else known
+    return tuple(_sharper_dim(a, b) for a, b in zip(known, inferred, strict=True))
+
+
+def _sharper_dim(known: Dim, inferred: Dim) -> Dim:
+    """A number beats a name, a name beats the unknown; between two names the known one stays."""
+    if isinstance(known, int):
+        return known
+    return inferred if isinstance(inferred, int) or known == UNKNOWN_DIM else known
+
+
+def _sharper_content(known: tuple[Dim, ...] | None, inferred: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    if known is None or inferred is None or len(known) != len(inferred):
+        return inferred if known is None else known
+    return tuple(_sharper_dim(a, b) for a, b in zip(known, inferred, strict=True))
+
+
+def fold_shape_arithmetic(graph: Graph) -> int:
+    """Values whose content is fully known become constants; a Reshape's target with one unknown size gets -1 there."""
+    return for_each_node(graph, _fold_contents) + for_each_node(graph, _settle_reshape)
+
+
+def _fold_contents(graph: Graph, node: Node) -> int:
+    spec = ops.find(node.op)
+    if node.op == "Const" or spec is None or not spec.pure:
+        return 0
+    changes = 0
+    for value in node.outputs:
+        if value.content is None or not graph.readers(value) or any(isinstance(each, str) for each in value.content):
+            continue
+        if value.rank in (0, 1) and value.dtype in (DType.INT32, DType.INT64):
+            _fold_content(graph, node, value)
+            changes += 1
+    discard(graph, node)
+    return changes
+
+
+def _fold_content(graph: Graph, node: Node, value: Value) -> None:
+    elements = np.asarray(value.content, value.dtype.numpy)
+    array = elements if value.rank else elements.reshape(())
+    constant = graph.constant(array, value.name.replace(":", "_"), before=node, origin=node.origin)
+    name = node.name
+    graph.replace_uses(value, constant)
+    discard(graph, node)
+    if name not in graph and value.index == 0:
+        graph.rename(constant.producer, name)
+
+
+def _settle_reshape(graph: Graph, node: Node) -> int:
+    if node.op != "Reshape" or node.inputs[1].constant is not None or node.inputs[1].content is None:
+        return 0
+    target = node.inputs[1]
+    content = target.content or ()
+    unknown = [index for index, each in enumerate(content) if isinstance(each, str)]
+    if len(unknown) != 1 or any(isinstance(each, int) and each <= 0 for each in content):
+        return 0
+    sizes = np.asarray([-1 if isinstance(each, str) else each for each in content], target.dtype.numpy)
+    node.set_input(1, graph.constant(sizes, f"{node.name}/shape", before=node, origin=target.producer.origin))
+    discard(graph, target.producer)
+    return 1
