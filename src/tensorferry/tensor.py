@@ -214,3 +214,41 @@ class CastTensor(Tensor):
         if self.base.dtype is DType.BFLOAT16:  # the upper half of a float32
             array = (array.astype(np.uint32) << 16).view(np.float32)
         return array.astype(self.dtype.numpy)
+
+
+class ScaledTensor(Tensor):
+    """Float elements times factors: element i of the row-major order is multiplied by factors[(i // inner) % len(factors)].
+
+    The product is taken in float64 and rounded once.
+    """
+
+    def __init__(self, base: Tensor, factors: Array, inner: int = 1) -> None:
+        super().__init__(base.dtype, base.shape)
+        self.base = base
+        self.factors = np.asarray(factors, np.float64).reshape(-1)
+        self.inner = inner
+
+    def array(self) -> Array:
+        full = np.empty(self.size, self.dtype.numpy)
+        start = 0
+        for piece in self._pieces(CHUNK):
+            full[start : start + piece.size] = piece
+            start += piece.size
+        full.flags.writeable = False
+        return full.reshape(self.shape)
+
+    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
+        for piece in self._pieces(limit):
+            yield piece.data.cast("B")
+
+    def release(self) -> None:
+        self.base.release()
+
+    def _pieces(self, limit: int) -> Iterator[Array]:
+        start = 0
+        for chunk in self.base.chunks(limit):
+            elements = np.frombuffer(chunk, self.base.dtype.numpy)
+            channels = np.arange(start, start + elements.size) // self.inner % self.factors.size
+            with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN in weights stay what they are
+                yield (elements * self.factors[channels]).astype(self.dtype.numpy)
+            start += elements.size
