@@ -285,11 +285,19 @@ def _gelu(x: Array, approximate: bool = False) -> Array:
     return tf.nn.gelu(x, approximate=approximate).numpy()
 
 
+def _global_norm(t: Array, m: Array, v: Array, beta: Array, gamma: Array, **attrs: Any) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    scale = gamma if attrs["scale_after_normalization"] else None
+    return tf.nn.batch_normalization(t, m, v, beta, scale, attrs["variance_epsilon"]).numpy()
+
+
 COMPOSED: dict[str, Callable[..., Array]] = {
     "HardSwish": _hard_swish,
     "PRelu": _prelu,
     "ReluN1To1": lambda x: np.clip(x, np.asarray(-1, x.dtype), np.asarray(1, x.dtype)),
     "Gelu": _gelu,
+    "BatchNormWithGlobalNormalization": _global_norm,  # TensorFlow's runtime dropped it; frozen graphs still have it
 }
 """Ops that TensorFlow has not as one; composed of its ops, or numpy where that is the definition."""
 
