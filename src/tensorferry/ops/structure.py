@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tensorferry.ir import Node, Typed, type_of_constant
+from tensorferry.ir import UNKNOWN_DIM, Node, Typed, type_of_constant
 from tensorferry.ops.spec import Example, OpSpec
-from tensorferry.targets import JsNode, LiteOp, Ref
-from tensorferry.tensor import Array, DType
+from tensorferry.targets import JsNode, LiteOp, Ref, Temp
+from tensorferry.tensor import Array, ArrayTensor, DType
 
 
 def _infer_constant(node: Node) -> list[Typed]:
@@ -29,13 +29,20 @@ def _pass_on(_node: Node, *arrays: Array) -> tuple[Array, ...]:
 
 
 def lite_copy(source: Ref, target: Ref, typed: Typed) -> list[LiteOp]:
-    """Operators that copy a tensor; TFLite has no identity.
+    """Operators that copy a tensor of this type. TFLite has no identity; RESHAPE copies every element type in any version.
 
     Passes remove identities; one that is left joins an input, a constant or another output to an output.
     """
-    if typed.dtype is DType.STRING:
-        return [LiteOp("RESHAPE", (source,), (target,))]
-    return [LiteOp("CAST", (source,), (target,), {})]
+    rank = None if typed.shape is None else len(typed.shape)
+    sizes = [dim if isinstance(dim, int) else -1 for dim in typed.shape or ()]
+    if rank is not None and (-1 not in sizes or (sizes.count(-1) == 1 and 0 not in sizes)):
+        wanted = ArrayTensor(np.array(sizes, np.int32))
+        return [LiteOp("RESHAPE", (source, wanted), (target,), {"new_shape": sizes})]
+    shape = Temp("shape", DType.INT32, (UNKNOWN_DIM if rank is None else rank,))
+    return [
+        LiteOp("SHAPE", (source,), (shape,), {"out_type": "INT32"}),
+        LiteOp("RESHAPE", (source, shape), (target,)),
+    ]
 
 
 def _lite_copies(node: Node) -> list[LiteOp]:

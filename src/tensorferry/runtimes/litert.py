@@ -106,7 +106,7 @@ class LiteRtModel:
             for slot, array in arrays.items():
                 self._interpreter.set_tensor(slot.number, array)
             self._interpreter.invoke()
-            return {slot.name: self._interpreter.get_tensor(slot.number) for slot in self.outputs}
+            return {slot.name: self._read(slot.number, slot.dtype) for slot in self.outputs}
 
     def intermediates(self) -> dict[str, Array]:
         """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""
@@ -131,6 +131,15 @@ class LiteRtModel:
             return "builtin kernels"
         return "XNNPACK" if taken == len(own) else f"XNNPACK {taken} of {len(own)} operators, builtin kernels the others"
 
+    def _read(self, number: int, dtype: np.dtype[Any]) -> Array:
+        try:
+            return np.asarray(self._interpreter.get_tensor(number))
+        except ValueError:  # LiteRT has no memory for a tensor without elements, and does not hand it out
+            shape = tuple(map(int, self._interpreter._get_tensor_details(number, 0)["shape"]))
+            if 0 in shape:
+                return np.empty(shape, dtype)
+            raise
+
     def _check_names(self, inputs: Mapping[str, Array]) -> None:
         known = [slot.name for slot in self.inputs]
         if set(inputs) != set(known):
@@ -142,18 +151,23 @@ class LiteRtModel:
     def _fit(self, slot: Slot, array: Array) -> Array:
         array = np.asarray(array)
         if slot.dtype.kind in "OSU":
+            if array.ndim == 0:  # its Python interface writes a pointer instead of the text
+                raise FerryError(f"{NAME} cannot run '{self.path}'", why=f"it takes no single string, as '{slot.name}' is")
             return np.asarray(array, dtype=object)
         if array.dtype != slot.dtype:
             raise OptionError(
                 f"{NAME} cannot run '{self.path}'", why=f"the input '{slot.name}' is {slot.dtype}; given is {array.dtype}"
             )
-        fits = len(array.shape) == len(slot.shape) and all(a in (b, -1) for b, a in zip(array.shape, slot.shape, strict=True))
+        # A shape without sizes is a scalar's, or an unknown rank's, which cannot be told apart here.
+        fits = not slot.shape or (
+            len(array.shape) == len(slot.shape) and all(a in (b, -1) for b, a in zip(array.shape, slot.shape, strict=True))
+        )
         if not fits:
             raise OptionError(
                 f"{NAME} cannot run '{self.path}'",
                 why=f"the input '{slot.name}' has the shape {list(slot.shape)}; given is {list(array.shape)}",
             )
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
 
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
