@@ -134,8 +134,9 @@ def _assert_dim(dim: ir.Dim, size: int, *, exact: bool) -> None:
         assert dim == size, f"inferred {dim}, is {size}"
     else:
         assert not exact, f"a size is left as '{dim}'"
-        if dim[0] == "n" and dim[1:].isdigit():
-            assert int(dim[1:]) == size, f"inferred '{dim}', is {size}"
+        factors = [factor.removeprefix("n") for factor in dim.split("*")]  # `4*n3` is a product
+        if all(factor.isdecimal() for factor in factors):
+            assert math.prod(map(int, factors)) == size, f"inferred '{dim}', is {size}"
 
 
 def expand_node(graph: Graph, target: str) -> None:

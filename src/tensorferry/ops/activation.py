@@ -1,0 +1,262 @@
+"""Activations, and the composites that only passes make: HardSwish, PRelu, ReluN1To1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tensorferry.ir import Graph, Node, Typed
+from tensorferry.ops.elementwise import MAXIMUM, MINIMUM
+from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.kernels import FLOATS, LiteKernel, check_js_number, check_rank
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_as_input, same_in_tfjs
+from tensorferry.targets import JsNode, LiteOp, Temp
+from tensorferry.tensor import Array, ArrayTensor
+
+SELU_SCALE = 1.0507009873554805
+SELU_SCALE_ALPHA = 1.7580993408473768
+"""Scale and scale * alpha of Klambauer et al., Self-Normalizing Neural Networks (2017), section 2."""
+
+# -- evaluation ----------------------------------------------------------------------------------------------------
+
+
+def _relu(_node: Node, x: Array) -> Array:
+    return np.asarray(np.maximum(x, x.dtype.type(0)))
+
+
+def _clip(low: float, high: float) -> Callable[[Node, Array], Array]:
+    return lambda _node, x: np.clip(x, x.dtype.type(low), x.dtype.type(high))
+
+
+def _elu(_node: Node, x: Array) -> Array:
+    return np.where(x < 0, np.expm1(np.minimum(x, x.dtype.type(0))), x)
+
+
+def _selu(_node: Node, x: Array) -> Array:
+    scale, scale_alpha = x.dtype.type(SELU_SCALE), x.dtype.type(SELU_SCALE_ALPHA)
+    return np.asarray(np.where(x < 0, scale_alpha * np.expm1(np.minimum(x, x.dtype.type(0))), scale * x))
+
+
+def _leaky_relu(node: Node, x: Array) -> Array:
+    return np.where(x > 0, x, x * x.dtype.type(node["alpha"]))
+
+
+def _sigmoid(_node: Node, x: Array) -> Array:
+    return np.asarray(np.reciprocal(x.dtype.type(1) + np.exp(-x)))
+
+
+def _softplus(_node: Node, x: Array) -> Array:
+    return np.asarray(np.maximum(x, x.dtype.type(0)) + np.log1p(np.exp(-np.abs(x))))
+
+
+def _softsign(_node: Node, x: Array) -> Array:
+    return np.asarray(x / (x.dtype.type(1) + np.abs(x)))
+
+
+def _softmax(_node: Node, x: Array) -> Array:
+    powers = np.exp(_below_largest(x))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _log_softmax(_node: Node, x: Array) -> Array:
+    below = _below_largest(x)
+    return np.asarray(below - np.log(np.exp(below).sum(axis=-1, keepdims=True)))
+
+
+def _below_largest(x: Array) -> Array:
+    """Shifted so that the largest along the last axis is 0: no power overflows."""
+    return np.asarray(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+
+
+def _hard_swish(_node: Node, x: Array) -> Array:
+    one = x.dtype.type
+    return np.asarray(x * np.clip(x + one(3), one(0), one(6)) * one(1 / 6))
+
+
+def _prelu(_node: Node, x: Array, alpha: Array) -> Array:
+    return np.where(x > 0, x, x * alpha)
+
+
+# -- inference -----------------------------------------------------------------------------------------------------
+
+
+def _infer_prelu(node: Node) -> list[Typed]:
+    x, alpha = node.inputs
+    return [Typed(x.dtype, broadcast_shapes(x.shape, alpha.shape))]
+
+
+def _infer_rows(node: Node) -> list[Typed]:
+    if node.inputs[0].rank == 0:
+        raise Declined("it needs at least one dimension")
+    return same_as_input(node)
+
+
+# -- lowering ------------------------------------------------------------------------------------------------------
+
+
+def _lite_relu(node: Node) -> list[LiteOp]:
+    """RELU takes floats only; integers go through MAXIMUM."""
+    kernel = LiteKernel("RELU", FLOATS)
+    value = node.inputs[0]
+    if kernel.accepts(value.dtype) or not MAXIMUM.accepts(value.dtype):
+        return kernel(node)
+    zero = ArrayTensor(np.zeros((), value.dtype.numpy))
+    return [LiteOp("MAXIMUM", (value, zero), tuple(node.outputs), {}, MAXIMUM.version(node))]
+
+
+def _lite_between(name: str, low: int, high: int) -> Callable[[Node], list[LiteOp]]:
+    """The float operator, or MAXIMUM and MINIMUM on integers."""
+    kernel = LiteKernel(name, FLOATS)
+
+    def lower(node: Node) -> list[LiteOp]:
+        value = node.inputs[0]
+        if kernel.accepts(value.dtype) or not MAXIMUM.accepts(value.dtype):
+            return kernel(node)
+        raised = Temp("raised", value.dtype, value.shape)
+        limits = [ArrayTensor(np.array(limit, value.dtype.numpy)) for limit in (low, high)]
+        return [
+            LiteOp("MAXIMUM", (value, limits[0]), (raised,), {}, MAXIMUM.version(node)),
+            LiteOp("MINIMUM", (raised, limits[1]), tuple(node.outputs), {}, MINIMUM.version(node)),
+        ]
+
+    return lower
+
+
+def _lite_leaky_relu(node: Node) -> list[LiteOp]:
+    return LiteKernel("LEAKY_RELU", FLOATS)(node, alpha=float(node["alpha"]))
+
+
+def _lite_softmax(node: Node) -> list[LiteOp]:
+    return LiteKernel("SOFTMAX", FLOATS)(node, beta=1.0)
+
+
+def _lite_prelu(node: Node) -> list[LiteOp]:
+    check_rank(node.inputs[0], 6, "PRELU")
+    return LiteKernel("PRELU", FLOATS)(node)
+
+
+def _js_activation(node: Node) -> list[JsNode]:
+    check_js_number(node)
+    return same_in_tfjs(node)
+
+
+def _js_clip(low: float, high: float) -> Callable[[Node], list[JsNode]]:
+    def lower(node: Node) -> list[JsNode]:
+        check_js_number(node)
+        value = node.inputs[0]
+        limits = [ArrayTensor(np.array(limit, value.dtype.numpy)) for limit in (low, high)]
+        return [JsNode("ClipByValue", (value, *limits), tuple(node.outputs), {"T": value.dtype})]
+
+    return lower
+
+
+def _js_prelu(node: Node) -> list[JsNode]:
+    return [JsNode("Prelu", tuple(node.inputs), tuple(node.outputs), {"T": node.inputs[0].dtype})]
+
+
+# -- expansions ----------------------------------------------------------------------------------------------------
+
+
+def _expand_softplus(graph: Graph, node: Node) -> bool:
+    """relu(x) + log(1 + exp(-|x|)): no power above 1, so nothing overflows."""
+    expansion, x = Expansion(graph, node), node.inputs[0]
+    power = expansion.make("Exp", expansion.make("Neg", expansion.make("Abs", x)))
+    return expansion.finish(
+        expansion.make("AddV2", expansion.make("Relu", x), expansion.make("Log", expansion.make("AddV2", power, 1.0)))
+    )
+
+
+def _expand_softsign(graph: Graph, node: Node) -> bool:
+    expansion, x = Expansion(graph, node), node.inputs[0]
+    return expansion.finish(expansion.make("RealDiv", x, expansion.make("AddV2", expansion.make("Abs", x), 1.0)))
+
+
+def _expand_selu(graph: Graph, node: Node) -> bool:
+    expansion, x = Expansion(graph, node), node.inputs[0]
+    below = expansion.make("Elu", expansion.make("Minimum", x, 0.0))
+    above = expansion.make("Mul", expansion.make("Relu", x), SELU_SCALE)
+    return expansion.finish(expansion.make("AddV2", above, expansion.make("Mul", below, SELU_SCALE_ALPHA)))
+
+
+def _expand_hard_swish(graph: Graph, node: Node) -> bool:
+    expansion, x = Expansion(graph, node), node.inputs[0]
+    gate = expansion.make("Relu6", expansion.make("AddV2", x, 3.0))
+    return expansion.finish(expansion.make("Mul", x, expansion.make("Mul", gate, 1 / 6)))
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+def _examples(tolerance: float = 1e-6, **attrs: Any) -> Callable[[], Iterator[Example]]:
+    """Both sides of every bend, one and six dimensions."""
+
+    def build() -> Iterator[Example]:
+        yield Example((np.array([-20, -7, -3, -1, -0.5, 0, 0.5, 1, 3, 6, 7, 20], np.float32),), attrs, tolerance=tolerance)
+        yield Example((sample(1, 2, 1, 3, 1, 2) * 3,), attrs, tolerance=tolerance, note="six dims")
+
+    return build
+
+
+def _examples_with_integers() -> Iterator[Example]:
+    yield from _examples()()
+    for dtype in (np.int32, np.int64):
+        yield Example((np.array([[-9, -1, 0], [1, 6, 9]]).astype(dtype),), note=dtype.__name__)
+
+
+def _leaky_relu_examples() -> Iterator[Example]:
+    yield from _examples()()
+    yield from _examples(alpha=0.01)()
+
+
+def _softmax_examples() -> Iterator[Example]:
+    for shape in ((5,), (2, 5), (1, 2, 3, 4), (2, 1, 2, 1, 5)):
+        yield Example((sample(*shape) * 4,), tolerance=2e-6, note=f"{len(shape)} dims")
+    yield Example((np.array([[1000, 1001, -1000]], np.float32),), note="large")
+
+
+def _prelu_examples() -> Iterator[Example]:
+    x = sample(2, 3, 4)
+    for note, alpha in (("channels", sample(1, 1, 4)), ("row", sample(4)), ("elements", sample(3, 4)), ("one", sample(1))):
+        yield Example((x, alpha), constants=(1,), note=note)
+
+
+def _activation(name: str, evaluate: Callable[[Node, Array], Array], **more: Any) -> OpSpec:
+    return OpSpec(
+        name=name, evaluate=evaluate, **{"infer": same_as_input, "to_tfjs": _js_activation, "examples": _examples(), **more}
+    )
+
+
+SPECS = (
+    _activation("Relu", _relu, to_tflite=_lite_relu, examples=_examples_with_integers),
+    _activation("Relu6", _clip(0, 6), to_tflite=_lite_between("RELU6", 0, 6), examples=_examples_with_integers),
+    _activation(
+        "ReluN1To1",
+        _clip(-1, 1),
+        to_tflite=_lite_between("RELU_N1_TO_1", -1, 1),
+        to_tfjs=_js_clip(-1, 1),
+        examples=_examples_with_integers,
+    ),
+    _activation("Elu", _elu, to_tflite=LiteKernel("ELU", FLOATS)),
+    _activation("Selu", _selu, expand=_expand_selu),
+    _activation("LeakyRelu", _leaky_relu, attrs={"alpha": 0.2}, to_tflite=_lite_leaky_relu, examples=_leaky_relu_examples),
+    _activation("Sigmoid", _sigmoid, to_tflite=LiteKernel("LOGISTIC", FLOATS)),
+    _activation("Tanh", lambda _node, x: np.tanh(x), to_tflite=LiteKernel("TANH", FLOATS)),
+    _activation("Softplus", _softplus, expand=_expand_softplus),
+    _activation("Softsign", _softsign, to_tfjs=None, expand=_expand_softsign),
+    _activation("Softmax", _softmax, infer=_infer_rows, to_tflite=_lite_softmax, examples=_softmax_examples),
+    _activation(
+        "LogSoftmax", _log_softmax, infer=_infer_rows, to_tflite=LiteKernel("LOG_SOFTMAX", FLOATS), examples=_softmax_examples
+    ),
+    _activation("HardSwish", _hard_swish, to_tflite=LiteKernel("HARD_SWISH", FLOATS), to_tfjs=None, expand=_expand_hard_swish),
+    OpSpec(
+        name="PRelu",
+        infer=_infer_prelu,
+        evaluate=_prelu,
+        to_tflite=_lite_prelu,
+        to_tfjs=_js_prelu,
+        examples=_prelu_examples,
+    ),
+)
