@@ -64,13 +64,14 @@ class Contender:
 
 
 def models(work: Path, wanted: str, repeats: int) -> Iterator[Model]:
-    heads = "heatmap,offset_2,displacement_fwd_2,displacement_bwd_2"
+    python = sys.executable
     if wanted in ("posenet", "all"):
-        yield Model("PoseNet", work / "posenet.pb", "image", heads, (sys.executable, str(HERE / "make_posenet.py")), repeats)
+        heads = "heatmap,offset_2,displacement_fwd_2,displacement_bwd_2"
+        builder = (python, "-m", "tensorferry", "zoo", "build", "posenet", "-o")
+        yield Model("PoseNet", work / "posenet.pb", "image", heads, builder, repeats)
     if wanted in ("vgg", "all"):
-        yield Model(
-            "VGG-16", work / "vgg16.pb", "image", "probabilities", (sys.executable, str(HERE / "make_vgg.py")), min(repeats, 3)
-        )
+        builder = (python, str(HERE / "make_vgg.py"))
+        yield Model("VGG-16", work / "vgg16.pb", "image", "probabilities", builder, min(repeats, 3))
 
 
 def contenders(model: Model, work: Path, options: argparse.Namespace) -> Iterator[Contender]:
