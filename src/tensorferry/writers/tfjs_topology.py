@@ -10,6 +10,7 @@ from tensorferry.ir import Graph, Node, Port, Shape, Value
 from tensorferry.ops.spec import Declined
 from tensorferry.targets import JsNode, Ref, Temp
 from tensorferry.tensor import DType, Tensor
+from tensorferry.text import format_attribute
 from tensorferry.writers.tfjs_attributes import Json, encode_attribute, encode_shape, type_name
 from tensorferry.writers.tfjs_weights import Weight, plan_weight
 
@@ -84,8 +85,9 @@ class Topology:
         try:
             action()
         except Declined as refusal:
-            name = node.origin.names[-1] if node.origin.names else node.name
-            self._problems.append(Problem(name, node.op, refusal.why, refusal.remedy, refusal.attributes))
+            name = node.origin.names[0] if node.origin.names else node.name  # the one the user knows
+            attributes = refusal.attributes or _format_attributes(node)
+            self._problems.append(Problem(name, node.op, refusal.why, refusal.remedy, attributes))
 
     def _add_input(self, port: Port) -> None:
         name = self._input_names[id(port)]
@@ -107,6 +109,9 @@ class Topology:
             for index, ref in enumerate(record.outputs):
                 if ref is not None and ref not in self._refs:  # an intermediate value given as an input stays that input
                     self._refs[ref] = name if index == 0 else f"{name}:{index}"
+        for value in node.outputs:
+            if value not in self._refs and self._graph.readers(value):
+                raise Declined(f"{TARGET} does not compute its output {value.index}, which the model uses")
 
     def _name_record(self, node: Node, record: JsNode) -> str:
         """The operator that makes the node's first output bears the node's name; the others have it as a prefix."""
@@ -141,10 +146,12 @@ class Topology:
     def _add_output(self, port: Port) -> None:
         """An input, a constant, one of several outputs of a node, or a second name: an Identity bears the public name."""
         value, name = port.value, self._output_names[id(port)]
-        if self._node_names.get(value.producer) != name:
+        tensor = self._refs.get(value)
+        if tensor is None or self._node_names.get(value.producer) != name:
             source = self._read(value, name, 0)
             self._append(name, "Identity", [source], {"T": encode_attribute("T", value.dtype)})
-        self.outputs[port.name] = _tensor_info(name, value.dtype, value.shape)
+            tensor = name
+        self.outputs[port.name] = _tensor_info(tensor, value.dtype, value.shape)
 
     def _append(self, name: str, op: str, inputs: Sequence[str], attrs: Json) -> None:
         node: Json = {"name": name, "op": op}
@@ -161,10 +168,10 @@ def _lower(node: Node) -> Iterable[JsNode]:
         raise Declined("it is read but is not among the model's inputs", remedy="name it in --inputs")
     if spec.to_tfjs is None:
         raise Declined("TensorFlow.js has no op that computes this")
-    records = spec.to_tfjs(node)
-    if any("activation" in record.attrs for record in records):
-        raise GraphError(f"the lowering of {node.op} to {TARGET} does not apply the fused activation of '{node.name}'")
-    return records
+    activation = node.get("activation")
+    if activation and activation not in spec.fuses.get("tfjs", ()):
+        raise GraphError(f"{node.op} of {TARGET} cannot apply {activation}, which was fused into '{node.name}'")
+    return spec.to_tfjs(node)
 
 
 def _find_needed(graph: Graph) -> list[Node]:
@@ -177,5 +184,12 @@ def _find_needed(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if node in needed]
 
 
-def _tensor_info(name: str, dtype: DType, shape: Shape) -> Json:
-    return {"name": f"{name}:0", "dtype": type_name(dtype), "tensorShape": encode_shape(shape)}
+def _format_attributes(node: Node) -> str:
+    shown = (
+        f"{key}={format_attribute(value)}" for key, value in sorted(node.attrs.items()) if not isinstance(value, Graph | Tensor)
+    )
+    return ", ".join(shown)
+
+
+def _tensor_info(tensor: str, dtype: DType, shape: Shape) -> Json:
+    return {"name": tensor if ":" in tensor else f"{tensor}:0", "dtype": type_name(dtype), "tensorShape": encode_shape(shape)}
