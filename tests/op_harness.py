@@ -10,14 +10,21 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tensorferry import ir, ops
 from tensorferry.ir import Graph, Node, Port, Shape, Typed, Value
-from tensorferry.ops.spec import Declined, Example, OpSpec
+from tensorferry.ops.spec import Example, OpSpec
+from tensorferry.passes.expansion import expand_for_target
+from tensorferry.passes.narrowing import narrow_types
+from tensorferry.passes.pipelines import finish, prepare
+from tensorferry.runtimes import litert, tfjs
 from tensorferry.tensor import Array, DType
+from tensorferry.writers.tfjs import write_tfjs
+from tensorferry.writers.tflite import write_tflite
 
 
 @dataclass(frozen=True)
@@ -137,32 +144,6 @@ def _assert_dim(dim: ir.Dim, size: int, *, exact: bool) -> None:
         factors = [factor.removeprefix("n") for factor in dim.split("*")]  # `4*n3` is a product
         if all(factor.isdecimal() for factor in factors):
             assert math.prod(map(int, factors)) == size, f"inferred '{dim}', is {size}"
-
-
-def expand_node(graph: Graph, target: str) -> None:
-    """Rewrite what the target lacks or declines into simpler ops, as the passes do before writing."""
-    changed = True
-    while changed:
-        changed = False
-        for node in list(graph.nodes):
-            spec = ops.find(node.op)
-            if spec is not None and spec.expand is not None and _lacks(spec, node, target) and spec.expand(graph, node):
-                changed = True
-                break
-    while graph.keep_nodes(lambda node: node.op == "Placeholder" or any(graph.readers(value) for value in node.outputs)):
-        pass
-    ir.verify(graph, ops.infer)
-
-
-def _lacks(spec: OpSpec, node: Node, target: str) -> bool:
-    lower = getattr(spec, f"to_{target}")
-    if lower is None:
-        return True
-    try:
-        lower(node)
-    except Declined:
-        return True
-    return False
 
 
 def evaluate_graph(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:
@@ -306,6 +287,53 @@ COMPOSED: dict[str, Callable[..., Array]] = {
 # -- targets -------------------------------------------------------------------------------------------------------
 
 
+def can_express(case: Case, target: str) -> bool:
+    """The op has a form for the target at all, by itself or as simpler ops; with the example's activation, if it has one."""
+    activation = case.example.attrs.get("activation")
+    if activation is not None and activation not in case.spec.fuses.get(target, ()):
+        return False
+    return getattr(case.spec, f"to_{target}") is not None or case.spec.expand is not None
+
+
+def target_graph(case: Case, target: str, *, pipeline: bool, unknown: Unknown | None = None) -> Graph:
+    """The example's graph in the target's element types, with what the target lacks expanded; or after all passes."""
+    graph, _ = build_graph(case, unknown)
+    if pipeline:
+        prepare(graph)
+        finish(graph, target)
+    else:
+        narrow_types(target)(graph)
+        for _ in range(4):  # an expansion may be made of ops that are expanded in turn
+            expand_for_target(target)(graph)
+        ir.verify(graph, ops.infer)
+    return graph
+
+
+def run_litert(case: Case, graph: Graph, path: Path) -> list[Array]:
+    """Write the graph and run it in LiteRT. UnsupportedError when it cannot be written."""
+    write_tflite(graph, path)
+    outputs = litert.run(path, _fed(case, graph)).outputs
+    return [outputs[port.name] for port in graph.outputs]
+
+
+def run_tfjs(case: Case, graph: Graph, folder: Path, session: tfjs.Session) -> list[Array]:
+    """Write the graph and run it in TensorFlow.js. UnsupportedError when it cannot be written."""
+    folder.mkdir()
+    write_tfjs(graph, folder)
+    outputs = session.run(folder, _fed(case, graph)).outputs
+    return [outputs[port.name] for port in graph.outputs]
+
+
+def as_narrowed(graph: Graph, outputs: Sequence[Array]) -> list[Array]:
+    """The expected outputs in the element types that the target's graph has."""
+    return [array.astype(port.value.dtype.numpy) for port, array in zip(graph.outputs, outputs, strict=True)]
+
+
+def _fed(case: Case, graph: Graph) -> dict[str, Array]:
+    arrays = feeds(case)
+    return {port.name: arrays[port.name].astype(port.value.dtype.numpy) for port in graph.inputs}
+
+
 def size_of(case: Case) -> int:
-    """Elements in and out, to keep the examples small."""
+    """Elements fed and constant, to keep the examples small."""
     return sum(math.prod(array.shape) for array in case.example.inputs)

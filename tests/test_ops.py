@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +12,27 @@ import pytest
 from op_harness import (
     Unknown,
     all_cases,
+    as_narrowed,
     assert_close,
     assert_typed,
     build_graph,
+    can_express,
     evaluate_graph,
     feeds,
     hide_all,
     hide_first,
     hide_rank,
+    run_litert,
     run_tensorflow,
+    run_tfjs,
     shape_is_fixed,
     size_of,
+    target_graph,
 )
 from tensorferry import ops
+from tensorferry.errors import UnsupportedError
+from tensorferry.ir import Graph
+from tensorferry.runtimes import tfjs
 from tensorferry.tensor import Array
 
 CASES = {case.id: case for case in all_cases()}
@@ -60,6 +70,56 @@ def test_inference_with_unknown_sizes(name: str, unknown: Unknown) -> None:
     _, node = build_graph(case, unknown)
     for value, output in zip(node.outputs, outputs, strict=True):
         assert_typed(value.typed, output, exact=False)
+
+
+# -- targets -------------------------------------------------------------------------------------------------------
+
+LITE_CASES = [name for name, case in CASES.items() if can_express(case, "tflite")]
+JS_CASES = [name for name, case in CASES.items() if can_express(case, "tfjs")]
+
+
+@pytest.fixture(scope="module")
+def javascript() -> Iterator[tfjs.Session]:
+    """One JavaScript process for all models."""
+    missing = tfjs.available()
+    if missing:
+        pytest.skip(f"TensorFlow.js cannot be run: {missing}")
+    with tfjs.Session() as session:
+        yield session
+
+
+def check_target(
+    name: str, target: str, run: Callable[[Graph], list[Array]], *, pipeline: bool, unknown: Unknown | None = None
+) -> None:
+    """The target's outputs are TensorFlow's, or the target declines as the example says (the passes may have found a way)."""
+    case = CASES[name]
+    graph = target_graph(case, target, pipeline=pipeline, unknown=unknown)
+    refusal = case.example.declines.get(target)
+    try:
+        outputs = run(graph)
+    except UnsupportedError as error:
+        assert refusal is not None and refusal in str(error), error
+        return
+    assert pipeline or refusal is None, f"it is said to be declined for '{refusal}', and was not"
+    assert_close(outputs, as_narrowed(graph, reference(name)), max(case.example.tolerance, TARGET_TOLERANCE))
+
+
+TARGET_TOLERANCE = 5e-6
+"""Of the largest value: targets approximate exp, tanh and their like with their own polynomials."""
+
+
+@pytest.mark.parametrize("pipeline", [False, True], ids=["bare", "passes"])
+@pytest.mark.parametrize("name", LITE_CASES)
+def test_litert(name: str, pipeline: bool, tmp_path: Path) -> None:
+    case = CASES[name]
+    check_target(name, "tflite", lambda graph: run_litert(case, graph, tmp_path / "model.tflite"), pipeline=pipeline)
+
+
+@pytest.mark.parametrize("pipeline", [False, True], ids=["bare", "passes"])
+@pytest.mark.parametrize("name", JS_CASES)
+def test_tensorflow_js(name: str, pipeline: bool, tmp_path: Path, javascript: tfjs.Session) -> None:
+    case = CASES[name]
+    check_target(name, "tfjs", lambda graph: run_tfjs(case, graph, tmp_path / "model", javascript), pipeline=pipeline)
 
 
 # -- the examples themselves ---------------------------------------------------------------------------------------
