@@ -53,6 +53,8 @@ def infer(node: Node) -> Sequence[Typed]:
         return spec.infer(node)
     except Declined as refusal:
         raise NodeError(node.name, node.op, refusal.why, remedy=refusal.remedy) from refusal
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NodeError(node.name, node.op, f"its inputs or attributes do not fit the op ({error})") from error
 
 
 def add(

@@ -1,0 +1,201 @@
+"""What a source is, told from its content; and for what cannot be read, what it is instead and how to go on."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tensorferry.errors import SourceError
+from tensorferry.storage import SourceFile
+from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
+from tensorferry.wire.tensorflow import GraphDef
+
+FORMATS = {"graphdef": "TensorFlow frozen GraphDef"}
+"""Kinds of sources that can be read, with the name a person knows them by."""
+
+_HEAD = 4096
+_TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
+"""Last bytes of a sorted-string table, little-endian 0xdb4775248b80fb57 (tensorflow/core/lib/io/format.h)."""
+
+_FREEZE = (
+    "write a frozen graph first, in TensorFlow: tf.compat.v1.graph_util.convert_variables_to_constants, or for TensorFlow 2 "
+    "convert_variables_to_constants_v2"
+)
+_NAME = re.compile(r"[\w.>/-]+")
+_GRAPH_KEYS = (
+    GraphDef.NODE << 3 | DELIMITED,
+    GraphDef.LIBRARY << 3 | DELIMITED,
+    GraphDef.VERSION << 3,
+    GraphDef.VERSIONS << 3 | DELIMITED,
+)
+_GRAPH_TEXT = re.compile(rb"(\s|#[^\n]*\n)*(node|versions|library|meta_graphs|saved_model_schema_version|graph_def)\s*[:{]")
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something recognisable that is not readable: `what` it is and `remedy`, how to go on."""
+
+    what: str
+    remedy: str
+    matches: Callable[[bytes, SourceFile], bool]
+
+
+def _starts(*prefixes: bytes) -> Callable[[bytes, SourceFile], bool]:
+    return lambda head, _file: head.startswith(prefixes)
+
+
+def _is_html(head: bytes, _file: SourceFile) -> bool:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<!--"))
+
+
+def _is_table(_head: bytes, file: SourceFile) -> bool:
+    return bytes(file.view[-8:]) == _TABLE_MAGIC
+
+
+_DOWNLOAD = "download the file itself: on GitHub use its 'raw' address, on a drive its direct link"
+_FOREIGN = (
+    Foreign("an HTML page, probably an error or a preview page saved in place of the model", _DOWNLOAD, _is_html),
+    Foreign(
+        "a Git LFS pointer, not the file it points to",
+        "run 'git lfs pull' in the repository it came from",
+        _starts(b"version https://git-lfs"),
+    ),
+    Foreign(
+        "a zip archive",
+        "unpack it and name the model inside (a .keras file cannot be read yet)",
+        _starts(b"PK\x03\x04", b"PK\x05\x06"),
+    ),
+    Foreign("a gzip archive", "unpack it (gunzip, or tar xzf) and name the model inside", _starts(b"\x1f\x8b")),
+    Foreign("a tar archive", "unpack it and name the model inside", lambda head, _file: head[257:262] == b"ustar"),
+    Foreign(
+        "an HDF5 file, such as Keras writes (.h5)",
+        "it cannot be read yet: load it with Keras, save a SavedModel and freeze it",
+        _starts(b"\x89HDF\r\n\x1a\n"),
+    ),
+    Foreign(
+        "a TensorFlow Lite model",
+        "it cannot be read yet; start from the model it was made of",
+        lambda head, _file: head[4:8] == b"TFL3",
+    ),
+    Foreign(
+        "a part of a TensorFlow checkpoint (its index)",
+        f"a checkpoint holds weights without the graph's structure; {_FREEZE}",
+        _is_table,
+    ),
+    Foreign(
+        "the list of a folder's TensorFlow checkpoints",
+        f"a checkpoint holds weights without the graph's structure; {_FREEZE}",
+        _starts(b"model_checkpoint_path"),
+    ),
+    Foreign(
+        "a graph in text form (.pbtxt)",
+        "write it in binary form, in TensorFlow: tf.io.write_graph(graph_def, folder, 'model.pb', as_text=False)",
+        lambda head, _file: _GRAPH_TEXT.match(head) is not None,
+    ),
+)
+
+
+def recognize(path: str | os.PathLike[str]) -> tuple[str, SourceFile]:
+    """Kind and open file of a source that can be read. SourceError names what anything else is."""
+    place = Path(path)
+    if place.is_dir():
+        raise _about_folder(place)
+    file = SourceFile(place)
+    if not file.size:
+        raise SourceError(f"'{place}' is empty", remedy="copy or download it again")
+    head = bytes(file.view[:_HEAD])
+    for foreign in _FOREIGN:
+        if foreign.matches(head, file):
+            raise _not_a_graph(place, foreign.what, foreign.remedy)
+    if re.fullmatch(r".*\.data-\d{5}-of-\d{5}", place.name):
+        raise _not_a_graph(place, "a part of a TensorFlow checkpoint (its values)", f"a checkpoint holds weights only; {_FREEZE}")
+    if _is_text(head):
+        if head.lstrip()[:1] in (b"{", b"["):
+            raise _about_json(place, file)
+        raise _not_a_graph(place, "text", "name the model's binary file (.pb)")
+    _refuse_other_messages(place, whole(file.view))
+    return "graphdef", file
+
+
+def _not_a_graph(path: Path, what: str, remedy: str) -> SourceError:
+    return SourceError(f"'{path}' is {what}, not a frozen graph", remedy=remedy)
+
+
+def _is_text(head: bytes) -> bool:
+    """UTF-8 without control characters, as no message of more than a few bytes is."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the head may end within a character
+    except UnicodeDecodeError:
+        return False
+    return len(text) > 8 and all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)
+
+
+def _about_folder(path: Path) -> SourceError:
+    if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
+        return _not_a_graph(path, "a SavedModel folder", f"SavedModels cannot be read yet; {_FREEZE}")
+    if (path / "model.json").exists():
+        return _not_a_graph(path, "a TensorFlow.js model folder", "it cannot be read yet; start from the model it was made of")
+    if (path / "checkpoint").exists() or any(path.glob("*.ckpt*.index")):
+        return _not_a_graph(path, "a folder of checkpoints", f"a checkpoint holds weights only; {_FREEZE}")
+    models = sorted(each.name for each in path.glob("*.pb"))[:5]
+    return _not_a_graph(path, "a folder", f"name the file inside it: {', '.join(models)}" if models else "name a file")
+
+
+def _about_json(path: Path, file: SourceFile) -> SourceError:
+    try:
+        content = json.loads(bytes(file.view)) if file.size < 64 << 20 else None
+    except (ValueError, RecursionError):
+        return _not_a_graph(path, "JSON-like text", "name the model's binary file (.pb)")
+    if isinstance(content, dict) and ("modelTopology" in content or "weightsManifest" in content):
+        return _not_a_graph(path, "a TensorFlow.js model", "it cannot be read yet; start from the model it was made of")
+    return _not_a_graph(path, "a JSON file", "name the model's binary file (.pb)")
+
+
+def _refuse_other_messages(path: Path, message: Span) -> None:
+    """Tell a GraphDef from the other protocol buffers that models come in, by their first fields.
+
+    Only what is surely something else is refused here; of a broken GraphDef the reader says where it breaks.
+    """
+    found: dict[int, Field] = {}
+    try:
+        for field in fields(message):
+            found.setdefault(field.tag, field)
+            if len(found) > 8 or (field.tag == 1 and field.wire == DELIMITED and _is_node(field.span)):
+                break
+    except SourceError:
+        pass  # judged by what was legible
+    first, second = found.get(1), found.get(2)
+    if first is not None and first.wire == VARINT:
+        if any(found[tag].wire == DELIMITED for tag in (7, 8) if tag in found):
+            raise _not_a_graph(path, "an ONNX model", "start from the TensorFlow model it was made of")
+        if second is not None and second.wire == DELIMITED:
+            raise _not_a_graph(path, "a SavedModel (saved_model.pb)", f"SavedModels cannot be read yet; {_FREEZE}")
+    if second is not None and second.wire == DELIMITED and _holds_nodes(second.span):
+        raise _not_a_graph(path, "a MetaGraph (.meta of a checkpoint)", f"it holds the graph without its weights; {_FREEZE}")
+    if message.data[0] not in _GRAPH_KEYS:
+        raise _not_a_graph(path, "of no known kind", "check that it is a frozen graph in binary form (.pb)")
+
+
+def _holds_nodes(message: Span) -> bool:
+    try:
+        first = next(fields(message), None)
+    except SourceError:
+        return False
+    return first is not None and first.tag == 1 and first.wire == DELIMITED and _is_node(first.span)
+
+
+def _is_node(message: Span) -> bool:
+    """Whether these bytes are a NodeDef as far as the first fields tell: a name and an op, both text."""
+    try:
+        name, op = islice(fields(message), 2)
+        texts = [field.delimited().text for field in (name, op)]
+    except (SourceError, ValueError):
+        return False
+    return (name.tag, op.tag) == (1, 2) and all(_NAME.fullmatch(text) for text in texts)

@@ -1,0 +1,283 @@
+"""The part of a graph that is wanted: found inputs and outputs, cuts, pruning, shapes given by the user.
+
+Works in place. Public names are what the user wrote, without `:0`, in the order the user gave.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from tensorferry.errors import OptionError, SourceError
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Origin, Port, Typed, Value, format_shape
+from tensorferry.readers.typing import name_dims, retype
+from tensorferry.tensor import DType
+
+_VARIABLES = frozenset(
+    {"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable", "TemporaryVariable", "VarIsInitializedOp", "_VarHandlesOp"}
+)
+
+_BESIDE_FAMILIES = (
+    ("Save", "Restore", "MergeV2Checkpoints", "ShardedFile"),
+    ("Assign", "InitializeTable", "LookupTableImport", "LookupTableInsert"),
+    ("Apply", "ResourceApply", "SparseApply", "ResourceSparseApply", "ResourceScatter"),
+    ("ScalarSummary", "HistogramSummary", "ImageSummary", "AudioSummary", "TensorSummary", "MergeSummary", "WriteSummary"),
+    ("QueueEnqueue", "QueueClose", "NoOp", "Assert", "PrintV2", "Abort"),
+)
+_BESIDE = tuple(name for family in _BESIDE_FAMILIES for name in family)
+"""How the names of ops begin that stand beside a model: saving, initialising, training, logging, asserting. They are no outputs;
+what they read may be one."""
+
+_CHECKS = frozenset({"Assert"})
+"""Of those, the ones whose inputs are computed for them alone."""
+
+_FIRST_OUTPUT_ONLY = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LRN", "Merge"})
+"""Ops whose further outputs are by-products that nobody asks for."""
+
+_SOURCES = frozenset({"Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *_VARIABLES})
+
+
+def select(
+    graph: Graph,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Narrow the graph to what lies between these inputs and outputs, and return it.
+
+    A name may be of any node or of one of its outputs (`image`, `image:0`, `split:1`). An input inside the graph cuts it there.
+    Without `inputs`, all placeholders that the outputs need; without `outputs`, what nobody reads. `shapes` replaces the shapes
+    of inputs; -1 leaves a size open. OptionError for names and shapes that do not fit, SourceError for unfrozen variables.
+    """
+    wanted = None if inputs is None else _resolve_all(graph, inputs, "input")
+    graph.outputs = _find_ports(graph) if outputs is None else _resolve_all(graph, outputs, "output")
+    if wanted is None:
+        needed = _needed(port.value for port in graph.outputs)
+        wanted = [Port(value.name, value) for value in find_inputs(graph, needed)]
+    graph.inputs = [_cut(graph, port) for port in wanted]
+    _settle_defaults(graph)
+    needed = _needed(port.value for port in graph.outputs)
+    _refuse_variables(graph, needed)
+    _refuse_other_inputs(graph, needed)
+    _prune(graph, needed)
+    if shapes:
+        _give_shapes(graph, shapes)
+    retype(graph)
+    return graph
+
+
+def _find_ports(graph: Graph) -> list[Port]:
+    found = [Port(value.name, value) for value in find_outputs(graph)]
+    if not found:
+        raise OptionError("the graph has no output that could be found", remedy="name the outputs (--outputs)")
+    return found
+
+
+# -- finding -------------------------------------------------------------------------------------------------------
+
+
+def find_inputs(graph: Graph, among: Container[Node] | None = None) -> list[Value]:
+    """Every placeholder (`among` these nodes); those with a default only when there are no others."""
+    nodes = [node for node in graph.nodes if among is None or node in among]
+    plain = [node.output for node in nodes if node.op == "Placeholder"]
+    return plain or [node.output for node in nodes if node.op == "PlaceholderWithDefault"]
+
+
+def find_outputs(graph: Graph) -> list[Value]:
+    """What nobody reads, other than nodes that stand beside the model; from inputs where there are such."""
+    beside = _find_beside(graph)
+    ends = [node for node in graph.nodes if node not in beside and node.op not in _SOURCES and _is_end(node, beside)]
+    fed = _reached(value for node in graph.nodes if node.op.startswith("Placeholder") for value in node.outputs)
+    ends = [node for node in ends if node in fed] or ends
+    return [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
+
+
+def _is_end(node: Node, beside: set[Node]) -> bool:
+    return bool(node.outputs) and all(user in beside for value in node.outputs for user in value.users)
+
+
+def _find_beside(graph: Graph) -> set[Node]:
+    # An Identity of a Switch that nobody reads is a pivot of TensorFlow 1's conditions: others wait for it.
+    beside: set[Node] = set()
+    checks: set[Node] = set()
+    for node in reversed(graph.nodes):
+        users = [user for value in node.outputs for user in value.users]
+        if node.op in _CHECKS or (users and all(user in checks for user in users)):
+            checks.add(node)
+            beside.add(node)
+        elif node.op.startswith(_BESIDE) or (not users and node.op == "Identity" and node.inputs[0].producer.op == "Switch"):
+            beside.add(node)
+    return beside
+
+
+def _reached(values: Iterable[Value]) -> set[Node]:
+    """All nodes that these values flow into."""
+    waiting = list(values)
+    seen: set[Node] = set()
+    while waiting:
+        for node in waiting.pop().users:
+            if node not in seen:
+                seen.add(node)
+                waiting.extend(node.outputs)
+    return seen
+
+
+def _needed(values: Iterable[Value]) -> set[Node]:
+    """All nodes that these values are computed from."""
+    waiting = [value.producer for value in values]
+    seen = set(waiting)
+    while waiting:
+        for value in waiting.pop().inputs:
+            if value.producer not in seen:
+                seen.add(value.producer)
+                waiting.append(value.producer)
+    return seen
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+
+def _resolve_all(graph: Graph, names: Sequence[str], role: str) -> list[Port]:
+    unknown = [name for name in names if _find(graph, name) is None]
+    if unknown:
+        raise OptionError(
+            f"the model has no node for {role} {', '.join(repr(name) for name in unknown)}",
+            why="; ".join(_nearest(graph, name) for name in unknown),
+            remedy="'tensorferry inspect --nodes' lists all nodes",
+        )
+    ports = [Port(public_name(name), value) for name in names if (value := _find(graph, name)) is not None]
+    for index, port in enumerate(ports):
+        if any(port.value is other.value for other in ports[:index]):
+            raise OptionError(f"{role} '{port.name}' is named twice")
+    return ports
+
+
+def public_name(name: str) -> str:
+    """The name as the user gave it, without `:0`."""
+    return name.removesuffix(":0")
+
+
+def _find(graph: Graph, name: str) -> Value | None:
+    if name in graph:
+        outputs, index = graph.node(name).outputs, "0"
+    else:
+        node, _, index = name.rpartition(":")
+        if node not in graph or not index.isascii() or not index.isdigit() or len(index) > 6:
+            return None
+        outputs = graph.node(node).outputs
+    return outputs[int(index)] if int(index) < len(outputs) else None
+
+
+def _nearest(graph: Graph, name: str) -> str:
+    """What the user may have meant: names that contain it or look like it."""
+    asked, _, _ = name.partition(":")
+    if asked in graph:
+        count = len(graph.node(asked).outputs)
+        return f"'{asked}' has {count} output{'s' if count != 1 else ''}"
+    names = [node.name for node in graph.nodes if node.op != "Const"] or [node.name for node in graph.nodes]
+    lower = {each.lower(): each for each in reversed(names)}
+    ends = [each for each in names if each.lower().split("/")[-1] == asked.lower()]
+    close = [lower[each] for each in difflib.get_close_matches(asked.lower(), list(lower)[-20_000:], n=5, cutoff=0.6)]
+    holding = [each for each in names if asked and asked.lower() in each.lower()]
+    found = list(dict.fromkeys([*ends, *close, *holding]))[:5]
+    if found:
+        return f"near '{name}' are {', '.join(found)}"
+    outputs = ", ".join(port.name for port in graph.outputs[:5])
+    return f"nothing is named like '{name}'" + (f"; its ends are {outputs}" if outputs else "")
+
+
+# -- cutting -------------------------------------------------------------------------------------------------------
+
+
+def _cut(graph: Graph, port: Port) -> Port:
+    """The port of an input; a value inside the graph gives way to a placeholder of its name and type."""
+    old = port.value
+    node = old.producer
+    if node.op == "Placeholder":
+        return port
+    dtype = old.dtype if old.dtype is not DType.UNKNOWN else _type_readers_expect(old)
+    if dtype in (DType.UNKNOWN, DType.RESOURCE, DType.VARIANT):
+        raise OptionError(
+            f"'{port.name}' ({node.op}) cannot be an input", why=f"its type is {dtype}", remedy="choose a node with a plain tensor"
+        )
+    name = node.name if old.index == 0 else f"{node.name}_{old.index}"
+    if old.index == 0:
+        graph.rename(node, graph.unique_name(f"{node.name}/cut"))
+    shape = name_dims(old.shape, name)
+    attrs = {"dtype": dtype, "shape": shape}
+    origin = Origin((name,), node.origin.op)
+    made = graph.add("Placeholder", (), attrs, typed=[Typed(dtype, shape)], name=name, origin=origin, before=node)
+    graph.replace_uses(old, made.output)
+    return Port(port.name, made.output)
+
+
+def _type_readers_expect(value: Value) -> DType:
+    types = {user["T"] for user in value.users if isinstance(user.get("T"), DType)}
+    return types.pop() if len(types) == 1 else DType.UNKNOWN
+
+
+def _settle_defaults(graph: Graph) -> None:
+    """Let each placeholder with a default that was not chosen as an input be its default."""
+    for node in graph.nodes:
+        if node.op == "PlaceholderWithDefault" and node.outputs[0].users:
+            node.op = "Identity"
+            node.attrs = {"T": node.output.dtype}
+            graph.notices.append(f"'{node.name}' is not an input: it keeps its default; name it in --inputs to feed it")
+
+
+def _refuse_variables(graph: Graph, needed: set[Node]) -> None:
+    names = [node.name for node in graph.nodes if node in needed and node.op in _VARIABLES]
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise SourceError(
+            f"the graph is not frozen: it has {len(names)} variable{'s' if len(names) > 1 else ''}, whose values are elsewhere",
+            where=", ".join(names[:8]) + more,
+            remedy="freeze it first, in TensorFlow with tf.compat.v1.graph_util.convert_variables_to_constants",
+        )
+
+
+def _refuse_other_inputs(graph: Graph, needed: set[Node]) -> None:
+    chosen = {port.value for port in graph.inputs}
+    others = [node.name for node in graph.nodes if node in needed and node.op == "Placeholder" and node.output not in chosen]
+    if others:
+        raise OptionError(
+            f"the outputs also need the input{'s' if len(others) > 1 else ''} {', '.join(others)}",
+            remedy="add them to --inputs, or choose inputs and outputs with nothing else between them",
+        )
+    for port in graph.inputs:
+        if port.value.producer not in needed:
+            graph.notices.append(f"input '{port.name}' is not needed by any output")
+
+
+def _prune(graph: Graph, needed: set[Node]) -> None:
+    keep = needed | {port.value.producer for port in graph.inputs}
+    graph.keep_nodes(lambda node: node in keep)
+    for node in graph.nodes:
+        node.controls = tuple(name for name in node.controls if name in graph)
+
+
+# -- shapes --------------------------------------------------------------------------------------------------------
+
+
+def _give_shapes(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> None:
+    ports = {port.name: port for port in graph.inputs} | {port.value.name: port for port in graph.inputs}
+    for name, wanted in shapes.items():
+        port = ports.get(public_name(name))
+        if port is None:
+            raise OptionError(
+                f"a shape is given for '{name}', which is not an input",
+                remedy=f"inputs are {', '.join(p.name for p in graph.inputs)}",
+            )
+        value = port.value
+        if value.shape is not None and len(value.shape) != len(wanted):
+            raise OptionError(f"input '{port.name}' has rank {len(value.shape)} ({format_shape(value.shape)}), not {len(wanted)}")
+        shape = tuple(_given_size(size, axis, value) for axis, size in enumerate(wanted))
+        value.producer.attrs["shape"] = shape
+        value.retype(Typed(value.dtype, shape))
+
+
+def _given_size(size: int, axis: int, value: Value) -> Dim:
+    if size >= 0:
+        return size
+    known = value.shape[axis] if value.shape is not None else UNKNOWN_DIM
+    return known if isinstance(known, str) and known != UNKNOWN_DIM else f"{value.producer.name}.{axis}"

@@ -1,0 +1,97 @@
+"""Types of values in a graph that was just read: by the op's rule where there is one, else by what the file says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tensorferry import ops
+from tensorferry.errors import FerryError
+from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Typed
+from tensorferry.tensor import DType
+
+log = logging.getLogger(__name__)
+
+_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "Tout", "T", "type", "TI")
+"""Attributes that tell an output's element type, the telling first."""
+
+_LIST_KEYS = ("output_types", "Tout", "out_types", "component_types", "dtypes", "T")
+
+_WITHOUT_OUTPUT = frozenset(
+    {"NoOp", "Assert", "SaveV2", "Save", "SaveSlices", "MergeV2Checkpoints", "PrintV2", "InitializeTableV2"}
+)
+"""Ops without outputs that may have no entry of their own."""
+
+UNTYPED = Typed(DType.UNKNOWN, None)
+
+
+def outputs_read(reads: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Node name -> how many outputs it has at least, from (node, index of output) of all that is read."""
+    counts: dict[str, int] = {}
+    for name, index in reads:
+        counts[name] = max(counts.get(name, 0), index + 1)
+    return counts
+
+
+def guess_types(op: str, attrs: Mapping[str, Any], count: int) -> list[Typed]:
+    """Output types from attributes alone: at least `count` of them, one where nothing tells their number."""
+    shapes = attrs.get("_output_shapes")
+    listed = next((attrs[key] for key in _LIST_KEYS if _is_types(attrs.get(key))), None)
+    if op in _WITHOUT_OUTPUT:
+        count = max(count, 0)
+    elif isinstance(shapes, list):
+        count = max(count, len(shapes))
+    elif listed is not None:
+        count = max(count, len(listed))
+    else:
+        count = max(count, 1)
+    single = next((attrs[key] for key in _TYPE_KEYS if isinstance(attrs.get(key), DType)), DType.UNKNOWN)
+    return [
+        Typed(
+            listed[index] if listed is not None and index < len(listed) else single if index == 0 else DType.UNKNOWN,
+            _shape_of(shapes, index),
+        )
+        for index in range(count)
+    ]
+
+
+def _is_types(attribute: Any) -> bool:
+    return isinstance(attribute, list) and bool(attribute) and all(isinstance(each, DType) for each in attribute)
+
+
+def _shape_of(shapes: Any, index: int) -> Shape:
+    shape = shapes[index] if isinstance(shapes, list) and index < len(shapes) else None
+    return shape if isinstance(shape, tuple) else None
+
+
+def infer_tolerantly(node: Node) -> Sequence[Typed]:
+    """Output types by the op's rule; where it cannot say, the types the node has now, with unknown shapes.
+
+    Reading does not fail over a node that may never be needed: the same rule runs again, and fails, when it is converted.
+    """
+    try:
+        return ops.infer(node)
+    except FerryError as error:
+        log.info("node '%s' (%s): its type is not known: %s", node.name, node.op, error)
+        return _known_types(node)
+
+
+def _known_types(node: Node) -> list[Typed]:
+    return [Typed(value.dtype, value.shape) for value in node.outputs]
+
+
+def retype(graph: Graph) -> None:
+    """Type every value anew after inputs were changed; as tolerant as reading is."""
+    for node in graph.nodes:
+        typed = infer_tolerantly(node)
+        if len(typed) >= len(node.outputs):
+            for value, each in zip(node.outputs, typed, strict=False):
+                value.retype(each)
+
+
+def name_dims(shape: Shape, name: str) -> Shape:
+    """Give each unknown size of an input a name of its own, `name.axis`, by which it can be followed."""
+    if shape is None:
+        return None
+    return tuple(f"{name}.{axis}" if dim == UNKNOWN_DIM else dim for axis, dim in enumerate(shape))
