@@ -137,7 +137,7 @@ def inspect_graph(
     *,
     path: str,
     size: int,
-    format: str = "TensorFlow GraphDef",  # noqa: A002 - the word readers use
+    format: str = "TensorFlow GraphDef",
     inputs_given: bool = False,
     outputs_given: bool = False,
 ) -> Inspection:
