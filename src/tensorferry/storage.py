@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class SourceFile:
         self.path = Path(path)
         try:
             self._file = open(self.path, "rb")  # noqa: SIM115 - lives as long as the tensors that point into it
+            weakref.finalize(self, self._file.close)
             self.size = os.fstat(self._file.fileno()).st_size
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
         except FileNotFoundError as error:
