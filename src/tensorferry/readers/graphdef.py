@@ -216,7 +216,10 @@ class _Builder:
         _check_kinds(op, attrs, source)
         op, attrs = ops.canonical(op, attrs)
         count = self._read.get(source.name, 0)
-        probe = Node(source.name, op, inputs, attrs, guess_types(op, attrs, count))
+        guessed = guess_types(op, attrs, count)
+        # What begins with `_` is a note of TensorFlow to itself (colocation, shapes once inferred); a changed graph makes it wrong.
+        attrs = {key: value for key, value in attrs.items() if not key.startswith("_")}
+        probe = Node(source.name, op, inputs, attrs, guessed)
         try:
             typed = infer_tolerantly(probe)
         finally:
@@ -271,7 +274,7 @@ class _Builder:
         if source.op == "Const":
             if not isinstance(attrs.get("value"), Tensor):
                 raise malformed(f"the constant '{source.name}' has no value", source.offset)
-            return "Const", {"value": attrs["value"], **{key: each for key, each in attrs.items() if key.startswith("_")}}
+            return "Const", {"value": attrs["value"]}
         if source.op in ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault"):
             shape = attrs.get("shape")
             if shape is not None and not isinstance(shape, tuple):
@@ -290,17 +293,21 @@ _KINDS: tuple[tuple[type, tuple[type, ...]], ...] = (
     (float, (float,)),
     (str, (str,)),
     (list, (list,)),
+    (tuple, (list,)),
 )
 """Kind of a default -> kinds that the attribute may have; the first match counts (a DType is a str, a bool an int)."""
 
 
-def _check_kinds(op: str, attrs: Mapping[str, Any], source: SourceNode) -> None:
-    """Attributes of a known op must be of the kind of their default: no rule of an op needs to expect anything else."""
+def _check_kinds(op: str, attrs: dict[str, Any], source: SourceNode) -> None:
+    """Attributes of a known op must be of the kind of their default, so that no rule of an op needs to expect anything else.
+    Lists become tuples where the default is one."""
     spec = ops.find(op)
     for key, default in (spec.attrs if spec is not None else {}).items():
         kinds = next((allowed for kind, allowed in _KINDS if isinstance(default, kind)), None)
         if key in attrs and kinds is not None and not isinstance(attrs[key], kinds):
             raise malformed(f"attribute '{key}' of node '{source.name}' ({source.op}) is of the wrong kind", source.offset)
+        if key in attrs and isinstance(default, tuple):
+            attrs[key] = tuple(attrs[key])
 
 
 def _tell_functions(contents: Contents, graph: Graph) -> None:

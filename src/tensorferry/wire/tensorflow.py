@@ -432,7 +432,9 @@ def _encode_function(value: FunctionRef) -> Message:
 
 
 def encode_entry(key: str, value: Any) -> Message:
-    """One entry of a map from names to attributes."""
+    """One entry of a map from names to attributes. Of tuples only those whose key says so are shapes, the others lists."""
+    if isinstance(value, tuple) and "shape" not in key:
+        value = list(value)
     entry = Message()
     entry.data(1, key)
     entry.message(2, encode_attribute(value))

@@ -19,9 +19,6 @@ PRODUCER = 27
 MAX_BYTES = (1 << 31) - 1
 """No protocol-buffer library reads a longer message."""
 
-_STALE = ("_output_shapes", "_class")
-"""Attributes of the source that name other nodes, or repeat what inference says; a changed graph would make them wrong."""
-
 
 def write_graphdef(graph: Graph, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> int:
     """Write the graph to a file that appears whole or not at all; returns its size. The same graph gives the same bytes."""
@@ -73,7 +70,7 @@ def _encode_node(node: Node) -> Message:
 
 
 def _attributes(node: Node) -> dict[str, Any]:
-    attrs = {key: each for key, each in node.attrs.items() if key not in _STALE and (each is not None or key == "shape")}
+    attrs = {key: each for key, each in node.attrs.items() if each is not None or "shape" in key}
     if node.op == "Const":
         attrs["dtype"] = node["value"].dtype
     return attrs
@@ -90,6 +87,7 @@ def _refuse_inexpressible(node: Node) -> None:
     called = [each.name for each in node.attrs.values() if isinstance(each, FunctionRef)]
     if nested or called:
         raise TargetError(
-            f"node '{node.name}' ({node.op}) calls {', '.join(called or nested)}, and functions cannot be written to a GraphDef yet",
+            f"node '{node.name}' ({node.op}) calls {', '.join(called or nested)}",
+            why="functions cannot be written to a GraphDef yet",
             remedy="choose inputs and outputs with plain ops between them",
         )
