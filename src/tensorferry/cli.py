@@ -107,6 +107,13 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # `| head`: whoever read has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            logging.getLogger(__name__).debug("internal error", exc_info=True)
+            what = f"internal error: {type(error).__name__}: {error}"
+            remedy = "please report it with the model; --log-level debug shows where it happened"
+            _fail(FerryError(what, remedy=remedy), as_json)
 
     return run
 

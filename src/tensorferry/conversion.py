@@ -190,14 +190,16 @@ def _ports(ports: Sequence[Port], given: Sequence[str] | None) -> tuple[PortFact
 
 def _target_facts(target: PathLike, kind: Kind, written: TfliteFacts | TfjsFacts, outcome: Check) -> TargetFacts:
     if isinstance(written, TfliteFacts):
-        size, files, runtime = written.size, (Path(target).name,), f"TensorFlow Lite {written.oldest_runtime} and later"
+        size, runtime = written.size, f"TensorFlow Lite {written.oldest_runtime} and later"
+        files: tuple[str, ...] = (Path(target).name,)
     else:
-        size, files, runtime = written.nbytes, written.files, ""
+        size, runtime = written.nbytes, ""
+        files = written.files
     return TargetFacts(
         path=str(target),
         kind=kind,
         bytes=size,
-        files=tuple(files),
+        files=files,
         operators=dict(written.operators),
         runtime=runtime,
         notices=tuple(written.notices),

@@ -42,6 +42,12 @@ def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_inter
         return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
 
 
+def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The public names of the file's inputs and outputs, in its order."""
+    with LiteRtModel(path) as model:
+        return tuple(slot.name for slot in model.inputs), tuple(slot.name for slot in model.outputs)
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """An input or output: its public name, its tensor's number and name, and its shape (-1: unknown)."""

@@ -68,6 +68,16 @@ def available() -> str | None:
     return None
 
 
+def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The public names of a graph model's inputs and outputs, in the order of its signature."""
+    model = _model_file(path)
+    try:
+        signature = json.loads(model.read_bytes())["signature"]
+        return tuple(signature["inputs"]), tuple(signature["outputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"'{path}' is no {NAME} graph model with a signature", why=str(error)) from error
+
+
 def run(
     path: str | os.PathLike[str],
     inputs: Mapping[str, Array],
@@ -196,6 +206,8 @@ class Session:
         return answer, arrays
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self._stop()
         if self._process is None:
             node = _find_node()
             assert node is not None, "checked when the session was made"
@@ -316,9 +328,12 @@ def _model_file(path: str | os.PathLike[str]) -> Path:
 
 def _node_values(model: Path) -> list[str]:
     """Every value some node computes: `node`, and `node:1` where another node reads it."""
-    nodes = json.loads(model.read_bytes())["modelTopology"]["node"]
-    computed = {node["name"]: None for node in nodes if node["op"] not in ("Const", "NoOp")}
-    read = {name: None for node in nodes for name in node.get("input", ()) if name.partition(":")[0] in computed}
+    try:
+        nodes = json.loads(model.read_bytes())["modelTopology"]["node"]
+        computed = {node["name"]: None for node in nodes if node["op"] not in ("Const", "NoOp")}
+        read = {name: None for node in nodes for name in node.get("input", ()) if name.partition(":")[0] in computed}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceError(f"'{model}' is no graph model of {NAME}", why=f"it has no list of nodes ({error!r})") from error
     return list(computed | {name: None for name in read if not name.endswith(":0")})
 
 
