@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.conv_maths import evaluate_conv, evaluate_depthwise, group_count
-from tensorferry.ops.fused import JS_FUSED_ACTIVATIONS, js_maybe_fused
+from tensorferry.ops.fused import FUSED_ACTIVATION_EXAMPLES, JS_FUSED_ACTIVATIONS, js_maybe_fused
 from tensorferry.ops.replacing import Replacement
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
@@ -155,6 +155,7 @@ _JS_DEPTHWISE_ACTIVATIONS = JS_FUSED_ACTIVATIONS - {"LeakyRelu"}  # its executor
 
 
 def _js_conv(node: Node) -> Sequence[JsNode]:
+    require_channels_last(node)
     _, _, per_group, channels = known_filter(node)
     incoming = node.inputs[0].shape[3] if node.inputs[0].shape else UNKNOWN_DIM
     if incoming not in (per_group, UNKNOWN_DIM):
@@ -251,7 +252,7 @@ def _expand_groups(graph: Graph, node: Node) -> bool:
     parts = Replacement(graph, node)
     if per_group == 1:
         taps = parts.constant(ReshapedTensor(weights, (height, width, incoming, channels // incoming)), "filter")
-        attrs = {key: node[key] for key in WINDOW_ATTRS}
+        attrs = {key: node[key] for key in ("strides", "padding", *WINDOW_ATTRS)}
         return parts.finish(parts.add("DepthwiseConv2dNative", (value, taps), "depthwise", attrs))
     axis = parts.constant(np.asarray(3, np.int32), "axis")
     pieces = np.split(weights.array(), groups, axis=-1)
@@ -310,10 +311,19 @@ def _conv_examples() -> Iterator[Example]:
     yield use(sample(5, 5, 4, 2), "a window larger than the image", array=sample(1, 3, 3, 4))
     yield use(sample(1, 1, 4, 2), "stride larger than the window", stride=3)
     yield use(sample(3, 3, 4, 5), "a filter computed at run time", constants=())
-    grouped = {"tfjs": "grouped"}
-    yield use(sample(3, 3, 2, 6), "two groups", declines=grouped)
-    yield use(sample(3, 3, 1, 8), "groups of one channel", stride=2, declines=grouped)
+    yield use(sample(3, 3, 2, 6), "two groups")
+    yield use(sample(3, 3, 1, 8), "groups of one channel", stride=2)
     yield use(sample(3, 3, 4, 5), "channels first", array=sample(2, 4, 7, 9), stride=(2, 1), layout="NCHW")
+    bias = sample(5)
+    for name, alpha in FUSED_ACTIVATION_EXAMPLES:
+        attrs = window_example() | {"activation": name} | alpha
+        yield Example((image, sample(3, 3, 4, 5), bias), attrs, (1, 2), note=f"bias and {name}")
+    yield Example((image, sample(3, 3, 4, 5), bias), window_example(), (1, 2), note="bias")
+    yield Example((image, sample(3, 3, 4, 5)), window_example() | {"activation": "Relu6"}, (1,), note="Relu6 without bias")
+    thin = window_example(stride=2, dilation=2) | {"activation": "Relu"}
+    yield Example((image, sample(3, 3, 4, 5), bias), thin, (1, 2), note="dilated and strided, fused")
+    padded_first = window_example(padding=[0, 0, 1, 2, 0, 3, 0, 0], layout="NHWC") | {"activation": "Relu"}
+    yield Example((image, sample(3, 3, 4, 5), bias), padded_first, (1, 2), note="explicit padding, fused")
 
 
 def _depthwise_examples() -> Iterator[Example]:
@@ -335,6 +345,10 @@ def _depthwise_examples() -> Iterator[Example]:
     yield use(sample(3, 3, 4, 1), "a filter computed at run time", constants=())
     yield use(sample(3, 3, 4, 1), "dilated", dilation=2)
     yield use(sample(3, 3, 4, 2), "channels first", array=sample(2, 4, 7, 9), layout="NCHW")
+    for name, alpha in FUSED_ACTIVATION_EXAMPLES:
+        attrs = window_example(stride=2) | {"activation": name} | alpha
+        yield Example((image, sample(3, 3, 4, 2), sample(8)), attrs, (1, 2), note=f"bias and {name}")
+    yield Example((image, sample(3, 3, 4, 1)), window_example() | {"activation": "Relu"}, (1,), note="Relu without bias")
 
 
 WINDOW_ATTRS = {"explicit_paddings": (), "data_format": "NHWC", "dilations": (1, 1, 1, 1), "T": DType.FLOAT32}

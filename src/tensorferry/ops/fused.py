@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import Node
-from tensorferry.ops.spec import Declined
+from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined
 from tensorferry.targets import JsNode, Ref
 from tensorferry.tensor import DType, FilledTensor
 
 JS_FUSED_ACTIVATIONS = frozenset({"Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid"})
 """What the plain, WebGL and WebAssembly backends all apply inside a fused op."""
+
+
+FUSED_ACTIVATION_EXAMPLES: tuple[tuple[str, dict[str, float]], ...] = (
+    *((name, {}) for name in sorted(JS_FUSED_ACTIVATIONS | set(LITE_ACTIVATIONS))),
+    ("LeakyRelu", {"activation_alpha": 0.3}),
+)
+"""Every activation that an op of some target fuses."""
 
 
 def js_maybe_fused(

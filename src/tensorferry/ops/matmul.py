@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
-from tensorferry.ops.fused import JS_FUSED_ACTIVATIONS, js_maybe_fused
+from tensorferry.ops.fused import FUSED_ACTIVATION_EXAMPLES, JS_FUSED_ACTIVATIONS, js_maybe_fused
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, broadcast_shapes, lite_activation
 from tensorferry.ops.windows import require_float32
@@ -139,17 +138,25 @@ def _js_product(node: Node) -> Sequence[JsNode]:
     require_float32(node)
     other = node.inputs[1]
     turn_one, turn_other = _turns(node)
-    _refuse_crossed_batches(node)
-    fused = len(node.inputs) > 2 or node.get("activation")
-    attrs: dict[str, Any] = {"T": node.output.dtype}
-    if fused or node.op == "MatMul":
-        attrs |= {"transpose_a": turn_one, "transpose_b": turn_other}
-    else:
-        attrs |= {"adj_x": turn_one, "adj_y": turn_other}
+    attrs = {"T": node.output.dtype, "transpose_a": turn_one, "transpose_b": turn_other}
     columns = _sides(other, turn_other)[1]
-    if fused and len(node.inputs) == 2 and not isinstance(columns, int):
+    if node.get("activation") and len(node.inputs) == 2 and not isinstance(columns, int):
         raise Declined("the number of its columns is not known")
     return [js_maybe_fused(node, "_FusedMatMul", attrs, columns if isinstance(columns, int) else 0, node.output)]
+
+
+def _js_batched(node: Node) -> Sequence[JsNode]:
+    """A bias is added by an op of its own: the WebAssembly backend's _FusedMatMul adds it wrongly to batches."""
+    require_float32(node)
+    _refuse_crossed_batches(node)
+    output = node.output
+    turn_one, turn_other = _turns(node)
+    attrs = {"T": output.dtype, "adj_x": turn_one, "adj_y": turn_other}
+    if len(node.inputs) == 2:
+        return [JsNode(node.op, tuple(node.inputs), (output,), attrs)]
+    product = Temp("product", output.dtype, output.shape)
+    added = JsNode("AddV2", (product, node.inputs[2]), (output,), {"T": output.dtype})
+    return [JsNode(node.op, tuple(node.inputs[:2]), (product,), attrs), added]
 
 
 # -- examples ------------------------------------------------------------------------------------------------------
@@ -164,6 +171,12 @@ def _matmul_examples() -> Iterator[Example]:
     yield Example((sample(5, 3), sample(4, 5)), {"transpose_a": True, "transpose_b": True}, (), note="both transposed")
     yield Example((sample(3, 5), sample(5, 4)), {}, (0,), note="first constant")
     yield Example((sample(3, 5), sample(5, 1)), {}, (1,), note="one column")
+    for name, alpha in FUSED_ACTIVATION_EXAMPLES:
+        yield Example((sample(3, 5), sample(5, 4), sample(4)), {"activation": name} | alpha, (1, 2), note=f"bias and {name}")
+    yield Example((sample(3, 5), sample(5, 4), sample(4)), {}, (1, 2), note="bias")
+    yield Example((sample(3, 5), sample(5, 4)), {"activation": "Relu"}, (1,), note="Relu without bias")
+    yield Example((sample(3, 5), sample(5, 4), sample(4)), {"activation": "Relu6"}, (2,), note="both computed, bias and Relu6")
+    yield Example((sample(3, 5), sample(5, 4)), {"activation": "Relu6"}, (), note="both computed, Relu6")
 
 
 def _batch_examples() -> Iterator[Example]:
@@ -174,6 +187,9 @@ def _batch_examples() -> Iterator[Example]:
     yield Example((sample(2, 2, 3, 5), sample(4, 5)), {"adj_y": True}, (1,), note="constant matrix, transposed, rank 4")
     yield Example((sample(2, 1, 3, 5), sample(4, 5, 2)), {}, (), note="broadcast", declines={"tfjs": "equal sizes"})
     yield Example((sample(3, 5), sample(5, 4)), {}, (), note="rank 2")
+    biased = (sample(2, 3, 5), sample(5, 4), sample(4))
+    yield Example(biased, {"activation": "Relu"}, (1, 2), note="constant matrix, bias and Relu")
+    yield Example((sample(2, 3, 5), sample(2, 5, 4), sample(4)), {}, (2,), note="batches and bias")
 
 
 _LITE_FUSES = frozenset(LITE_ACTIVATIONS)
@@ -197,8 +213,8 @@ SPECS = (
         infer=_infer_product,
         evaluate=_evaluate_product,
         to_tflite=_lite_product,
-        to_tfjs=_js_product,
-        fuses={"tflite": _LITE_FUSES, "tfjs": JS_FUSED_ACTIVATIONS},
+        to_tfjs=_js_batched,
+        fuses={"tflite": _LITE_FUSES},
         takes_bias=True,
         examples=_batch_examples,
     ),

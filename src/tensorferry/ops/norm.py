@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input, same_in_tfjs
 from tensorferry.ops.windows import require_channels_last, require_float32
 from tensorferry.targets import JsNode, LiteOp
-from tensorferry.tensor import Array, DType
+from tensorferry.tensor import Array, ArrayTensor, DType, Tensor
 
 # -- FusedBatchNormV3 ----------------------------------------------------------------------------------------------
 
@@ -80,11 +81,17 @@ def _refuse_fused(node: Node) -> Sequence[LiteOp]:
 def _js_fused(node: Node) -> Sequence[JsNode]:
     require_channels_last(node)
     require_float32(node)
-    if node["is_training"] or any(value.users for value in node.outputs[1:]):
-        raise Declined("TensorFlow.js normalises by given statistics only", attributes=f"is_training={node['is_training']}")
+    if node["is_training"]:
+        raise Declined("TensorFlow.js normalises by given statistics only", attributes="is_training=True")
     attrs = {"T": DType.FLOAT32, "U": DType.FLOAT32, "epsilon": float(node["epsilon"])}
     attrs |= {"data_format": "NHWC", "is_training": False}
-    return [JsNode(node.op, tuple(node.inputs), (node.outputs[0],), attrs)]
+    mean, variance = node.inputs[3:]
+    empty = ArrayTensor(np.empty(0, np.float32))
+    given: tuple[Value | Tensor, ...] = (mean, variance, mean, variance, empty)
+    copies = [
+        JsNode("Identity", (each,), (output,), {"T": each.dtype}) for each, output in zip(given, node.outputs[1:], strict=True)
+    ]
+    return [JsNode(node.op, tuple(node.inputs), (node.outputs[0],), attrs), *copies]
 
 
 def _expand_fused(graph: Graph, node: Node) -> bool:
@@ -92,15 +99,20 @@ def _expand_fused(graph: Graph, node: Node) -> bool:
     if any(each.dtype is not value.dtype for each in vectors) and not _all_constant(vectors):
         return False
     read = [graph.readers(each) > 0 for each in node.outputs]
-    if node["is_training"]:
-        return not any(read[1:]) and _expand_training(graph, node)
     parts = Replacement(graph, node)
+    if node["is_training"]:
+        return _expand_training(parts, any(read[1:]))
     slope, shift = _constant_affine(parts) if _all_constant(vectors) else _computed_affine(parts)
     scaled = parts.add("Mul", (value, slope), "scaled")
     result = parts.add("AddV2", (scaled, shift), "shifted")
     mean, variance = vectors[2:]
-    spare = [parts.constant(np.empty(0, np.float32), "reserved")] if len(read) > 5 and read[5] else []
-    return parts.finish(result, mean, variance, mean, variance, *spare)
+    return parts.finish(result, mean, variance, mean, variance, *_reserved(parts))
+
+
+def _reserved(parts: Replacement) -> list[Value]:
+    """The sixth output, which means something on graphics cards only: on a CPU it is empty."""
+    read = any(parts.graph.readers(each) for each in parts.node.outputs[5:])
+    return [parts.constant(np.empty(0, np.float32), "reserved")] if read else []
 
 
 def _all_constant(vectors: Sequence[Value]) -> bool:
@@ -140,11 +152,14 @@ def _over_image(parts: Replacement, vector: Value) -> Value:
     return parts.add("Reshape", (vector, parts.constant(np.asarray([-1, 1, 1], np.int32), "channels")), "column")
 
 
-def _expand_training(graph: Graph, node: Node) -> bool:
+def _expand_training(parts: Replacement, statistics: bool) -> bool:
     """Statistics of the batch itself: group and instance normalisation are often written so."""
-    parts = Replacement(graph, node)
+    node = parts.node
     value, scale, offset = node.inputs[:3]
+    shape = value.static_shape
     if scale.dtype is not value.dtype or offset.dtype is not value.dtype:
+        return False
+    if statistics and (shape is None or node["exponential_avg_factor"] != 1):
         return False
     outer = parts.constant(np.asarray([each for each in range(4) if each != _channel_axis(node)], np.int32), "axes")
     mean = parts.add("Mean", (value, outer), "mean", {"keep_dims": True})
@@ -154,7 +169,15 @@ def _expand_training(graph: Graph, node: Node) -> bool:
     inverse = parts.add("Rsqrt", (parts.add("AddV2", (variance, epsilon), "raised"),), "inverse")
     normal = parts.add("Mul", (centred, inverse), "normal")
     scaled = parts.add("Mul", (normal, _over_image(parts, scale)), "scaled")
-    return parts.finish(parts.add("AddV2", (scaled, _over_image(parts, offset)), "shifted"))
+    result = parts.add("AddV2", (scaled, _over_image(parts, offset)), "shifted")
+    if not statistics or shape is None:
+        return parts.finish(result)
+    vector = parts.constant(np.asarray([-1], np.int32), "vector")
+    mean, variance = (parts.add("Reshape", (each, vector), "statistic") for each in (mean, variance))
+    count = math.prod(shape) // max(shape[_channel_axis(node)], 1)
+    bessel = parts.constant(np.asarray(count / max(count - 1, 1), variance.dtype.numpy), "bessel")
+    unbiased = parts.add("Mul", (variance, bessel), "unbiased")
+    return parts.finish(result, mean, unbiased, mean, variance, *_reserved(parts))
 
 
 # -- BatchNormWithGlobalNormalization --------------------------------------------------------------------------------

@@ -189,8 +189,8 @@ def _pool_examples() -> Iterator[Example]:
     yield Example((image,), _attrs((7, 9), (1, 1), "VALID"), note="all of it")
     yield Example((image,), _attrs((9, 11), (4, 4), "SAME"), note="a window larger than the image")
     yield Example((image,), _attrs((1, 1), (2, 2), "SAME"), note="only strides")
-    shape = sample(2, 3, 7, 9)
-    yield Example((shape,), _attrs((3, 3), (2, 2), "SAME", data_format="NCHW"), note="channels first", declines=first)
+    yield Example((image,), _attrs((2, 2), (2, 2), "SAME", activation="Relu6"), note="Relu6")
+    yield Example((sample(2, 3, 7, 9),), _attrs((3, 3), (2, 2), "SAME", data_format="NCHW"), note="channels first", declines=first)
 
 
 def _max_examples() -> Iterator[Example]:

@@ -127,7 +127,7 @@ def _lite_resize(node: Node) -> Sequence[LiteOp]:
     before: list[LiteOp] = []
     if value.dtype is not DType.FLOAT32:
         source = Temp("float", DType.FLOAT32, value.shape)
-        before = [LiteOp("CAST", (value,), (source,), {"in_data_type": value.dtype, "out_data_type": DType.FLOAT32})]
+        before = [LiteOp("CAST", (value,), (source,), {"in_data_type": value.dtype.upper(), "out_data_type": "FLOAT32"})]
     return [*before, LiteOp("RESIZE_BILINEAR", (source, _lite_size(node)), tuple(node.outputs), options, version)]
 
 

@@ -99,7 +99,10 @@ class Topology:
     def _add_node(self, node: Node) -> None:
         if node.op == "Const" or all(value in self._refs for value in node.outputs):
             return  # weights are written where they are read first; an input is there already
+        unread = {value for value in node.outputs if not self._graph.readers(value)}
         for record in _lower(node):
+            if record.outputs and unread.issuperset(record.outputs):
+                continue
             if not record.outputs or any(ref is None for ref in record.inputs):
                 raise GraphError(f"the lowering of {node.op} to {TARGET} leaves out an input or an output")
             name = self._name_record(node, record)
