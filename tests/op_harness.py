@@ -104,13 +104,22 @@ def feeds(case: Case) -> dict[str, Array]:
 
 
 def shape_is_fixed(case: Case) -> bool:
-    """No small integer vector is an input: where one is, it may be a shape or an axis, known only while running."""
-    return not any(array.dtype.kind in "iu" and array.ndim <= 1 for array in feeds(case).values())
+    """No fed input looks like a shape, an axis or paddings, which would be known only while running."""
+    arrays = [
+        (index, case.example.inputs[index]) for index in range(len(case.example.inputs)) if index not in case.example.constants
+    ]
+    return not any(array.dtype.kind in "iu" and array.ndim <= (2 if index else 1) for index, array in arrays)
 
 
 def hide_first(shape: tuple[int, ...]) -> Shape:
     """The batch is unknown; equal sizes get equal names."""
     return (f"n{shape[0]}", *shape[1:]) if shape else ()
+
+
+def hide_batch(case: Case) -> Unknown:
+    """As `hide_first`, for the first input and those of the same rank and first size."""
+    first = next(iter(feeds(case).values())).shape
+    return lambda shape: hide_first(shape) if len(shape) == len(first) and shape[:1] == first[:1] else shape
 
 
 def hide_all(shape: tuple[int, ...]) -> Shape:
@@ -198,9 +207,11 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
     unknown = [key for key in unknown if key not in NO_OP_DEF_ATTRS]
     assert not unknown, f"TensorFlow's {name} has no attribute {unknown}"
     run = getattr(tf.raw_ops, name)
-    parameters = inspect.signature(run).parameters  # Python's face renames `dim`, `split_dim`, `reduction_indices` ... to axis
+    # Python's face renames some inputs (`split_dim` to axis; `t`, `e` to x, y); the order stays.
+    parameters = inspect.signature(run).parameters
+    renamed = iter([key for key in parameters if key not in arguments])
     with tf.device("/CPU:0"):
-        result = run(**{key if key in parameters else "axis": value for key, value in arguments.items()})
+        result = run(**{key if key in parameters else next(renamed): value for key, value in arguments.items()})
     outputs = list(result) if isinstance(result, tuple | list) else [result]
     return [output.numpy() if hasattr(output, "numpy") else np.asarray(output) for output in outputs]
 

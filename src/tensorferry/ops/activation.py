@@ -10,7 +10,7 @@ import numpy as np
 from tensorferry.ir import Graph, Node, Typed
 from tensorferry.ops.elementwise import MAXIMUM, MINIMUM
 from tensorferry.ops.expansion import Expansion
-from tensorferry.ops.kernels import FLOATS, LiteKernel, check_js_number, check_rank
+from tensorferry.ops.kernels import FLOATS, LiteKernel, check_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_as_input, same_in_tfjs
 from tensorferry.targets import JsNode, LiteOp, Temp
@@ -138,17 +138,18 @@ def _lite_prelu(node: Node) -> list[LiteOp]:
     return LiteKernel("PRELU", FLOATS)(node)
 
 
-def _js_activation(node: Node) -> list[JsNode]:
-    check_js_number(node)
-    return same_in_tfjs(node)
+def _js_between(low: int, high: int) -> Callable[[Node], list[JsNode]]:
+    """Not ClipByValue, which the WebAssembly backend does on floats only, without a word."""
 
-
-def _js_clip(low: float, high: float) -> Callable[[Node], list[JsNode]]:
     def lower(node: Node) -> list[JsNode]:
-        check_js_number(node)
         value = node.inputs[0]
+        raised = Temp("raised", value.dtype, value.shape)
         limits = [ArrayTensor(np.array(limit, value.dtype.numpy)) for limit in (low, high)]
-        return [JsNode("ClipByValue", (value, *limits), tuple(node.outputs), {"T": value.dtype})]
+        attrs = {"T": value.dtype}
+        return [
+            JsNode("Maximum", (value, limits[0]), (raised,), attrs),
+            JsNode("Minimum", (raised, limits[1]), tuple(node.outputs), attrs),
+        ]
 
     return lower
 
@@ -225,7 +226,7 @@ def _prelu_examples() -> Iterator[Example]:
 
 def _activation(name: str, evaluate: Callable[[Node, Array], Array], **more: Any) -> OpSpec:
     return OpSpec(
-        name=name, evaluate=evaluate, **{"infer": same_as_input, "to_tfjs": _js_activation, "examples": _examples(), **more}
+        name=name, evaluate=evaluate, **{"infer": same_as_input, "to_tfjs": same_in_tfjs, "examples": _examples(), **more}
     )
 
 
@@ -236,7 +237,7 @@ SPECS = (
         "ReluN1To1",
         _clip(-1, 1),
         to_tflite=_lite_between("RELU_N1_TO_1", -1, 1),
-        to_tfjs=_js_clip(-1, 1),
+        to_tfjs=_js_between(-1, 1),
         examples=_examples_with_integers,
     ),
     _activation("Elu", _elu, to_tflite=LiteKernel("ELU", FLOATS)),

@@ -11,15 +11,7 @@ import numpy as np
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
 from tensorferry.ops.dims import add_dims, divide_dims, merge_shapes, multiply_dims
 from tensorferry.ops.expansion import Expansion
-from tensorferry.ops.kernels import (
-    FLOATS,
-    FLOATS_AND_INT32,
-    NUMBERS,
-    LiteKernel,
-    check_js_number,
-    choose,
-    number_in_tfjs,
-)
+from tensorferry.ops.kernels import FLOATS, FLOATS_AND_INT32, NUMBERS, LiteKernel, choose
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import (
     LITE_ACTIVATIONS,
@@ -31,6 +23,7 @@ from tensorferry.ops.spec import (
     broadcast_shapes,
     lite_activation,
     same_as_input,
+    same_in_tfjs,
 )
 from tensorferry.targets import JsNode, LiteOp, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
@@ -209,9 +202,8 @@ def _expand_add_n(graph: Graph, node: Node) -> bool:
 
 def _js_floor_div(node: Node) -> list[JsNode]:
     """TensorFlow.js's FloorDiv makes int32 of everything."""
-    check_js_number(node)
     if not node.inputs[0].dtype.is_float:
-        return number_in_tfjs(node)
+        return same_in_tfjs(node)
     value = node.output
     quotient = Temp("quotient", value.dtype, value.shape)
     dtype = {"T": value.dtype}
@@ -225,7 +217,7 @@ def _js_float_only(node: Node) -> list[JsNode]:
     """TensorFlow.js divides int32 with a floor, and rounds, or takes roots of, floats only."""
     if not node.inputs[0].dtype.is_float:
         raise Declined(f"TensorFlow.js does not compute it in {node.inputs[0].dtype} as TensorFlow does")
-    return number_in_tfjs(node)
+    return same_in_tfjs(node)
 
 
 # -- the tables ----------------------------------------------------------------------------------------------------
@@ -267,7 +259,7 @@ def _binary(
     examples: Examples,
     *,
     fold: FoldDims | None = None,
-    to_tfjs: ToTfjs = number_in_tfjs,
+    to_tfjs: ToTfjs = same_in_tfjs,
     **more: Any,
 ) -> OpSpec:
     if isinstance(lower, LiteKernel) and lower.fused:
@@ -377,21 +369,21 @@ UNARY = (
         np.negative,
         LiteKernel("NEG", NUMBERS | {DType.INT8, DType.INT16}),
         _single_examples(*INTS),
-        to_tfjs=number_in_tfjs,
+        to_tfjs=same_in_tfjs,
         infer=_infer_neg,
     ),
-    _unary("Abs", np.abs, choose(ABS, _lite_abs_by_maximum), _single_examples(*INTS), to_tfjs=number_in_tfjs),
+    _unary("Abs", np.abs, choose(ABS, _lite_abs_by_maximum), _single_examples(*INTS), to_tfjs=same_in_tfjs),
     _unary("Exp", np.exp, LiteKernel("EXP", FLOATS)),
     _unary("Log", np.log, LiteKernel("LOG", FLOATS), _single_examples(positive=True)),
     _unary("Sqrt", np.sqrt, LiteKernel("SQRT", FLOATS), _single_examples(positive=True)),
     _unary("Rsqrt", lambda x: np.reciprocal(np.sqrt(x)), LiteKernel("RSQRT", FLOATS), _single_examples(positive=True)),
-    _unary("Square", np.square, _lite_square, _single_examples(*INTS), to_tfjs=number_in_tfjs),
+    _unary("Square", np.square, _lite_square, _single_examples(*INTS), to_tfjs=same_in_tfjs),
     _unary("Floor", np.floor, LiteKernel("FLOOR", FLOATS)),
     _unary("Ceil", np.ceil, LiteKernel("CEIL", FLOATS)),
     _unary("Round", _round, LiteKernel("ROUND", FLOATS), _round_examples),
     _unary("Sin", np.sin, LiteKernel("SIN", FLOATS)),
     _unary("Cos", np.cos, LiteKernel("COS", FLOATS)),
-    _unary("Sign", np.sign, LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}), to_tfjs=number_in_tfjs),
+    _unary("Sign", np.sign, LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}), to_tfjs=same_in_tfjs),
     _unary("Reciprocal", np.reciprocal, _lite_reciprocal, _single_examples(positive=True), aliases=("Inv",)),
 )
 
@@ -414,7 +406,7 @@ ADD_N = OpSpec(
     infer=infer_all_equal,
     evaluate=_add_n,
     to_tflite=_lite_add_n,
-    to_tfjs=number_in_tfjs,
+    to_tfjs=same_in_tfjs,
     expand=_expand_add_n,
     examples=_add_n_examples,
 )

@@ -10,17 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensorferry.ir import Node, Value, format_shape
-from tensorferry.ops.spec import Declined, lite_activation, same_in_tfjs
-from tensorferry.targets import JsNode, LiteOp
+from tensorferry.ops.spec import Declined, lite_activation
+from tensorferry.targets import LiteOp
 from tensorferry.tensor import DType
 
 FLOATS = frozenset({DType.FLOAT32})
 FLOATS_AND_INT32 = FLOATS | {DType.INT32}
 NUMBERS = FLOATS_AND_INT32 | {DType.INT64}
 BOOLS = frozenset({DType.BOOL})
-
-NARROW_INTEGERS = frozenset({DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.UINT32, DType.UINT64, DType.INT4})
-"""TensorFlow.js computes them as int32 (uint32 and uint64 too), so that nothing wraps around where TensorFlow does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +76,6 @@ def check_rank(value: Value, most: int, operator: str) -> None:
         raise Declined(
             f"TensorFlow Lite's {operator} takes at most {most} dimensions, '{value.name}' is {format_shape(value.shape)}",
             remedy="reshape to fewer dimensions in the source model",
-        )
-
-
-def number_in_tfjs(node: Node) -> list[JsNode]:
-    """As in TensorFlow, but for the integer types that TensorFlow.js would not wrap around."""
-    check_js_number(node)
-    return same_in_tfjs(node)
-
-
-def check_js_number(node: Node) -> None:
-    dtype = node.inputs[0].dtype
-    if dtype in NARROW_INTEGERS:
-        raise Declined(
-            f"TensorFlow.js computes {dtype} as int32, and results that do not fit would differ",
-            remedy="cast its inputs to int32 or float32 in the source model",
-            attributes=f"T={dtype}",
         )
 
 

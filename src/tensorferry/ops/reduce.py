@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed
-from tensorferry.ops.kernels import BOOLS, FLOATS_AND_INT32, NUMBERS, LiteKernel, check_js_number
+from tensorferry.ops.kernels import BOOLS, FLOATS_AND_INT32, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, ToTfjs, constant_input, normalize_axis
 from tensorferry.targets import JsNode, LiteOp, Temp
@@ -112,7 +112,6 @@ def _lite_reduction(kernel: LiteKernel) -> Callable[[Node], list[LiteOp]]:
 
 
 def _js_reduction(node: Node) -> list[JsNode]:
-    check_js_number(node)
     constant_input(node, 1, "axis")
     axes = ArrayTensor(np.array(_axes(node), np.int32))
     if not axes.size:  # no axis means all axes there

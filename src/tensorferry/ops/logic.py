@@ -1,0 +1,188 @@
+"""Comparing, logic, and choosing between two values element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from tensorferry.ir import UNKNOWN_DIM, Node, Typed, format_shape
+from tensorferry.ops.dims import merge_shapes
+from tensorferry.ops.kernels import BOOLS, NUMBERS, LiteKernel
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
+from tensorferry.targets import JsNode, LiteOp, Ref, Temp
+from tensorferry.tensor import Array, ArrayTensor, DType
+
+# -- comparing and logic -------------------------------------------------------------------------------------------
+
+
+def _infer_pair(node: Node) -> list[Typed]:
+    one, other = node.inputs
+    if one.dtype is not other.dtype:
+        raise Declined(f"its operands differ in type: {one.dtype} and {other.dtype}")
+    return [Typed(DType.BOOL, broadcast_shapes(one.shape, other.shape))]
+
+
+def _comparison_examples(*more: type[np.generic]) -> Callable[[], Iterator[Example]]:
+    dtypes: tuple[type[np.generic], ...] = (np.int32, np.int64, *more)
+
+    def build() -> Iterator[Example]:
+        x = np.array([[1, 2, -3], [0, 5, 2]], np.float32)
+        yield Example((x, x[:, ::-1].copy()))
+        yield Example((x, np.array([0, 2, 2], np.float32)), constants=(1,), note="row")
+        yield Example((x.reshape(1, 2, 1, 1, 3), x.reshape(3, 1, 1, 2, 1)), note="five dims")
+        yield Example((np.array([np.nan, np.inf, 1], np.float32), np.array([np.nan, np.inf, np.nan], np.float32)), note="NaN")
+        for dtype in dtypes:
+            yield Example((x.astype(dtype), np.array(2).astype(dtype)), note=dtype.__name__)
+
+    return build
+
+
+def _logic_examples() -> Iterator[Example]:
+    yield Example((np.array([[True, True], [False, False]]), np.array([[True, False], [True, False]])))
+    yield Example((np.array([[True], [False]]), np.array([True, False, True])), note="both stretch")
+
+
+def _pair(
+    name: str,
+    lite_name: str,
+    dtypes: frozenset[DType],
+    compute: Callable[..., Array],
+    examples: Callable[[], Iterator[Example]],
+    attrs: Mapping[str, bool] | None = None,
+) -> OpSpec:
+    return OpSpec(
+        name=name,
+        attrs=attrs or {},
+        infer=_infer_pair,
+        evaluate=lambda _node, x, y: compute(x, y),
+        to_tflite=LiteKernel(lite_name, dtypes),
+        to_tfjs=same_in_tfjs,
+        examples=examples,
+    )
+
+
+EQUALITY = {"incompatible_shape_error": True}
+
+# -- choosing ------------------------------------------------------------------------------------------------------
+
+
+def _infer_select(node: Node) -> list[Typed]:
+    """Both choices have one shape; the condition has it too, or is a scalar, or a vector along the first axis."""
+    condition, x, y = node.inputs
+    shape = merge_shapes(x.shape, y.shape)
+    if condition.shape is not None and shape is not None and len(condition.shape) == len(shape):
+        shape = merge_shapes(shape, condition.shape)
+    return [Typed(x.dtype, shape)]
+
+
+def _infer_select_v2(node: Node) -> list[Typed]:
+    condition, x, y = node.inputs
+    return [Typed(x.dtype, broadcast_shapes(condition.shape, broadcast_shapes(x.shape, y.shape)))]
+
+
+def _select(_node: Node, condition: Array, x: Array, y: Array) -> Array:
+    if condition.ndim == 1 < x.ndim:
+        condition = condition.reshape(-1, *(1,) * (x.ndim - 1))
+    return np.asarray(np.where(condition, x, y))
+
+
+def _lite_select(name: str) -> Callable[[Node], list[LiteOp]]:
+    dtypes = frozenset(DType) - {DType.STRING, DType.COMPLEX64, DType.COMPLEX128, DType.RESOURCE, DType.VARIANT, DType.BFLOAT16}
+    kernel = LiteKernel(name, dtypes, most_dims=6, data=1)
+
+    def lower(node: Node) -> list[LiteOp]:
+        kernel.check(node)
+        ranks = {value.rank for value in node.inputs}
+        if name == "SELECT":
+            version = 3 if 5 in ranks else 2 if node.inputs[1].dtype is DType.INT8 else 1
+        else:
+            version = 2 if node.inputs[1].dtype is DType.UINT32 else 1
+        return [LiteOp(name, tuple(node.inputs), tuple(node.outputs), {}, version)]
+
+    return lower
+
+
+def _js_select(node: Node) -> list[JsNode]:
+    """TensorFlow.js broadcasts the condition from the last axis; a vector goes along the first here."""
+    condition, x, y = node.inputs
+    if condition.rank == 0 or (condition.rank is not None and condition.rank == x.rank):
+        return _js_choose(condition, node)
+    if condition.rank != 1 or x.rank is None:
+        raise Declined(f"the number of dimensions of its operands is not known: {format_shape(condition.shape)}")
+    column = Temp("condition", DType.BOOL, (UNKNOWN_DIM, *(1,) * (x.rank - 1)))
+    target = ArrayTensor(np.array((-1, *(1,) * (x.rank - 1)), np.int32))
+    reshape = JsNode("Reshape", (condition, target), (column,), {"T": DType.BOOL, "Tshape": DType.INT32})
+    return [reshape, *_js_choose(column, node)]
+
+
+def _js_choose(condition: Ref, node: Node) -> list[JsNode]:
+    """The WebAssembly backend reads beyond the end of booleans, so these are chosen by logic."""
+    _, x, y = node.inputs
+    if x.dtype is not DType.BOOL:
+        return [JsNode("SelectV2", (condition, x, y), tuple(node.outputs), {"T": x.dtype})]
+    otherwise, from_x, from_y = (Temp(label, DType.BOOL, node.output.shape) for label in ("otherwise", "from_x", "from_y"))
+    return [
+        JsNode("LogicalNot", (condition,), (otherwise,)),
+        JsNode("LogicalAnd", (condition, x), (from_x,)),
+        JsNode("LogicalAnd", (otherwise, y), (from_y,)),
+        JsNode("LogicalOr", (from_x, from_y), tuple(node.outputs)),
+    ]
+
+
+def _select_examples() -> Iterator[Example]:
+    x, y = sample(2, 3), sample(2, 3, seed=1)
+    yield Example((x > 0, x, y))
+    yield Example((np.array([True, False]), x, y), note="vector")
+    yield Example((np.array(True), x, y), note="scalar")
+    yield Example((np.array([True, False]), sample(2, 1, 3, 1, 2), sample(2, 1, 3, 1, 2, seed=1)), note="five dims")
+    for dtype in (np.int32, np.int64):
+        yield Example((x > 0, (x * 9).astype(dtype), (y * 9).astype(dtype)), note=dtype.__name__)
+    yield Example((x > 0, x > y, y > 0), note="bool")
+
+
+def _select_v2_examples() -> Iterator[Example]:
+    x, y = sample(2, 3), sample(2, 3, seed=1)
+    yield Example((x > 0, x, y))
+    yield Example((x[:, :1] > 0, x, y[0]), note="all stretch")
+    yield Example((np.array(False), x, np.array(7, np.float32)), constants=(2,), note="scalars")
+    yield Example((sample(2, 1, 3, 1, 2) > 0, sample(1, 2, 1, 2, 1), sample(2)), note="five dims")
+    yield Example((x > 0, (x * 9).astype(np.int32), np.array([4], np.int32)), note="int32")
+    yield Example((x > 0, x[:1] > y[:1], y > 0), note="bool")
+
+
+SPECS = (
+    _pair("Greater", "GREATER", NUMBERS, np.greater, _comparison_examples()),
+    _pair("GreaterEqual", "GREATER_EQUAL", NUMBERS, np.greater_equal, _comparison_examples()),
+    _pair("Less", "LESS", NUMBERS, np.less, _comparison_examples()),
+    _pair("LessEqual", "LESS_EQUAL", NUMBERS, np.less_equal, _comparison_examples()),
+    _pair("Equal", "EQUAL", NUMBERS | BOOLS, np.equal, _comparison_examples(np.bool_), EQUALITY),
+    _pair("NotEqual", "NOT_EQUAL", NUMBERS | BOOLS, np.not_equal, _comparison_examples(np.bool_), EQUALITY),
+    _pair("LogicalAnd", "LOGICAL_AND", BOOLS, np.logical_and, _logic_examples),
+    _pair("LogicalOr", "LOGICAL_OR", BOOLS, np.logical_or, _logic_examples),
+    OpSpec(
+        name="LogicalNot",
+        infer=lambda node: [Typed(DType.BOOL, node.inputs[0].shape)],
+        evaluate=lambda _node, x: np.logical_not(x),
+        to_tflite=LiteKernel("LOGICAL_NOT", BOOLS),
+        to_tfjs=same_in_tfjs,
+        examples=lambda: (Example((np.array([[True], [False]]),)),),
+    ),
+    OpSpec(
+        name="Select",
+        infer=_infer_select,
+        evaluate=_select,
+        to_tflite=_lite_select("SELECT"),
+        to_tfjs=_js_select,
+        examples=_select_examples,
+    ),
+    OpSpec(
+        name="SelectV2",
+        infer=_infer_select_v2,
+        evaluate=lambda _node, condition, x, y: np.where(condition, x, y),
+        to_tflite=_lite_select("SELECT_V2"),
+        to_tfjs=lambda node: _js_choose(node.inputs[0], node),
+        examples=_select_v2_examples,
+    ),
+)
