@@ -1,7 +1,7 @@
 """Which frozen graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
 
 Each model is converted by the command line in a process of its own, once for each target, with inputs and outputs found by the tool
-unless PORTS names them. What is refused is listed with the ops and reasons that the error gives.
+unless OPTIONS says otherwise. For what is refused the ops that are missing are listed; where none is, the reason that the error gives.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ TARGETS = {"tflite": "model.tflite", "tfjs": "web_model"}
 TITLES = {"tflite": "LiteRT", "tfjs": "TensorFlow.js"}
 PATIENCE = 300
 
-PORTS: dict[str, tuple[str, ...]] = {}
-"""Options a model needs, by its path in the folder."""
+OPTIONS = {
+    "cifar_frozen_variadic/frozen_model_variadic_input_shape.pb": "--input-shape Input=-1,32,32,3",
+    "edge_ai_crespum/frozen_model.pb": "--input-shape netin=1,784",
+    "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --input-shape Mfcc=1,49,10",
+    "tf2onnx_regression_pb/frozen.pb": "--input-shape X=4",
+}
+"""For models that leave a needed shape open, or that begin with ops of another kind; tried after the model as it is."""
 
 
 @dataclass(slots=True)
 class Entry:
     path: str
     what: str
+    options: str = ""
     outcomes: dict[str, str] = field(default_factory=dict)
     obstacles: dict[str, str] = field(default_factory=dict)
 
@@ -40,16 +46,26 @@ def frozen_graphs(folder: Path) -> Iterator[Entry]:
         for row in csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE):
             if row["kind"] == "frozen_pb":
                 for path in sorted((folder / row["name"]).rglob("*.pb")):
-                    yield Entry(str(path.relative_to(folder)), row["what"])
+                    name = str(path.relative_to(folder))
+                    yield Entry(name, row["what"])
+                    if name in OPTIONS:
+                        yield Entry(name, row["what"], OPTIONS[name])
 
 
-def convert(source: Path, target: Path, options: tuple[str, ...]) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "tensorferry", "convert", source, "-o", target, "--json", *options]
+def run(*words: str | Path) -> tuple[int, dict[str, Any]]:
+    """One command of the tool: its exit code and its JSON."""
+    command = [sys.executable, "-m", "tensorferry", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     try:
         return done.returncode, json.loads(done.stdout)
     except json.JSONDecodeError:
         return done.returncode, {"what": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+
+
+def missing_ops(source: Path, kind: str) -> str:
+    _, said = run("inspect", source)
+    missing = next((support["missing"] for support in said.get("support", ()) if support["target"] == kind), {})
+    return ", ".join(f"`{op}`" for op in missing)
 
 
 def judge(code: int, said: dict[str, Any]) -> tuple[str, str]:
@@ -74,11 +90,14 @@ def try_all(folder: Path) -> list[Entry]:
         for kind, name in TARGETS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 try:
-                    code, said = convert(folder / entry.path, Path(scratch) / name, PORTS.get(entry.path, ()))
+                    code, said = run("convert", folder / entry.path, "-o", Path(scratch) / name, *entry.options.split())
                 except subprocess.TimeoutExpired:
                     entry.outcomes[kind], entry.obstacles[kind] = "too slow", f"not done after {PATIENCE} s"
                     continue
             entry.outcomes[kind], entry.obstacles[kind] = judge(code, said)
+            missing = missing_ops(folder / entry.path, kind) if code == 2 and not entry.options else ""
+            if missing:
+                entry.obstacles[kind] = f"it lacks {missing}"
             print(entry.path, kind, entry.outcomes[kind], entry.obstacles[kind][:200], sep="\t", file=sys.stderr)
     return entries
 
@@ -89,27 +108,31 @@ def clean(text: str, folder: Path, limit: int = 400) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def title(entry: Entry) -> str:
+    return f"`{entry.path}`" + (f" with `{entry.options}`" if entry.options else "")
+
+
 def render(entries: list[Entry], folder: Path) -> str:
-    verified = {kind: sum(entry.outcomes[kind].startswith("verified") for entry in entries) for kind in TARGETS}
+    verified = {kind: len({each.path for each in entries if each.outcomes[kind].startswith("verified")}) for kind in TARGETS}
     lines = [
         "# Real models",
         "",
         "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {len(entries)} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
+        f"Of {len({entry.path for entry in entries})} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
         "|---|---|---|---|",
     ]
-    lines += [f"| `{entry.path}` | {entry.what} | {entry.outcomes['tflite']} | {entry.outcomes['tfjs']} |" for entry in entries]
+    lines += [f"| {title(entry)} | {entry.what} | {entry.outcomes['tflite']} | {entry.outcomes['tfjs']} |" for entry in entries]
     lines += ["", "## What stands in the way", ""]
     for entry in entries:
         reasons = {kind: clean(reason, folder) for kind, reason in entry.obstacles.items() if reason}
         if len(set(reasons.values())) == 1 and len(reasons) == 2:
-            lines.append(f"- `{entry.path}`: {next(iter(reasons.values()))}")
+            lines.append(f"- {title(entry)}: {next(iter(reasons.values()))}")
         else:
-            lines += [f"- `{entry.path}`, {TITLES[kind]}: {reason}" for kind, reason in reasons.items()]
+            lines += [f"- {title(entry)}, {TITLES[kind]}: {reason}" for kind, reason in reasons.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -110,7 +110,7 @@ def test_strided_grouped_and_transposed_convolutions_and_matrix_products() -> No
     }
 
 
-def test_shared_weights_count_once_in_total_and_scalars_not_at_all() -> None:
+def test_shared_weights_count_once_in_total_and_written_scalars_not_at_all() -> None:
     graph = Graph()
     image = placeholder(graph, 1, 4, 4, 2)
     shared = weight(graph, "w", 1, 1, 2, 2)
@@ -122,6 +122,13 @@ def test_shared_weights_count_once_in_total_and_scalars_not_at_all() -> None:
     assert inspection.parameters == 4
     assert [layer.parameters for layer in inspection.layers] == [4, 4]
     assert [row.node for row in inspection.nodes][-1] == "unread/read"  # listed all the same
+
+
+def test_a_scalar_variable_is_a_parameter() -> None:
+    graph = Graph()
+    image = placeholder(graph, 4)
+    graph.outputs = [Port("out", apply(graph, "Mul", "product", (4,), image, weight(graph, "slope")))]
+    assert inspect(graph).parameters == 1
 
 
 def test_a_default_that_may_be_overridden_is_no_parameter_of_the_layer() -> None:

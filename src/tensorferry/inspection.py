@@ -109,7 +109,7 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A model, described. `parameters` counts every float constant that the outputs need once, scalars left out."""
+    """A model, described. `parameters` counts every float constant that the outputs need once, written-down scalars left out."""
 
     source: Source
     inputs: tuple[PortRow, ...]
@@ -255,8 +255,9 @@ def _size(value: Value) -> int:
 
 
 def _is_parameter(value: Value) -> bool:
-    """A float constant of rank 1 or more; a scalar is an epsilon or a factor somebody wrote down, not a thing learnt."""
-    return value.producer.op == "Const" and value.dtype.is_float and bool(value.shape)
+    """A float constant, but no scalar that somebody wrote down (an epsilon, a factor): a frozen variable is read through Identity."""
+    learnt = bool(value.shape) or any(user.op == "Identity" for user in value.users)
+    return value.producer.op == "Const" and value.dtype.is_float and learnt
 
 
 def _layer_parameters(node: Node, constants: _Constants) -> int:
