@@ -19,6 +19,11 @@ def int32_vector(elements: Sequence[int]) -> ArrayTensor:
     return ArrayTensor(np.clip(np.asarray(elements, np.int64), _INT32.min, _INT32.max).astype(np.int32))
 
 
+def int32_matrix(rows: Sequence[Sequence[int]]) -> ArrayTensor:
+    """A constant matrix of two columns, clipped in the same way."""
+    return ArrayTensor(np.clip(np.asarray(rows, np.int64), _INT32.min, _INT32.max).astype(np.int32).reshape(-1, 2))
+
+
 def int32_scalar(element: int) -> ArrayTensor:
     return ArrayTensor(np.asarray(element, np.int32))
 

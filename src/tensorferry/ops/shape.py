@@ -291,8 +291,11 @@ def _runs(axes: Sequence[int]) -> list[list[int]]:
 
 def _js_transpose(node: Node) -> list[JsNode]:
     value, order = node.inputs
-    attrs = {"T": value.dtype, "Tperm": DType.INT32}
-    return [JsNode("Transpose", (value, narrow_constant(order)), (node.output,), attrs)]
+    elements = known_integers(order)
+    known = elements is not None and value.shape is not None
+    # TensorFlow.js knows no negative axes here.
+    operand = int32_vector(_permutation(elements or (), len(value.shape or ()))) if known else narrow_constant(order)
+    return [JsNode("Transpose", (value, operand), (node.output,), {"T": value.dtype, "Tperm": DType.INT32})]
 
 
 def _transpose_examples() -> Iterator[Example]:

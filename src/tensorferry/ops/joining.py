@@ -1,0 +1,424 @@
+"""Ops that join tensors or take them apart along an axis: ConcatV2, Concat, Split, SplitV, Pack, Unpack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
+from tensorferry.ops.dims import add_dims, divide_dims, known_integer, known_integers, merge_dims, merge_shapes, unknown_dims
+from tensorferry.ops.index_operands import int32_scalar, int32_vector, narrow_constant, require_dtype
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import Declined, Example, OpSpec, normalize_axis
+from tensorferry.targets import JsNode, LiteOp, Ref, Temp
+from tensorferry.tensor import Array, DType
+
+_LITE_CONCATENATION = (
+    DType.FLOAT32,
+    DType.INT32,
+    DType.INT64,
+    DType.UINT8,
+    DType.INT8,
+    DType.INT16,
+    DType.BOOL,
+    DType.UINT32,
+)
+
+
+def known_axis(value: Value, role: str = "axis") -> int:
+    """The axis operand as a number; Declined when it is computed."""
+    axis = known_integer(value)
+    if axis is None:
+        raise Declined(f"its {role} is computed while the model runs", remedy=f"make the {role} a constant in the source model")
+    return axis
+
+
+def known_rank(value: Value) -> int:
+    if value.shape is None:
+        raise Declined("the rank of its input is not known", remedy="give the model's inputs a shape")
+    return len(value.shape)
+
+
+# -- ConcatV2 and the old Concat, whose axis comes first -----------------------------------------------------------
+
+
+def _concat_operands(node: Node) -> tuple[Sequence[Value], Value]:
+    """The tensors and the axis."""
+    inputs = node.inputs
+    return (inputs[1:], inputs[0]) if node.op == "Concat" else (inputs[:-1], inputs[-1])
+
+
+def _infer_concat(node: Node) -> list[Typed]:
+    values, axis_value = _concat_operands(node)
+    axis = known_integer(axis_value)
+    ranks = {len(value.shape) for value in values if value.shape is not None}
+    if len(ranks) > 1:
+        listed = ", ".join(format_shape(value.shape) for value in values)
+        raise Declined(f"tensors of shapes {listed} have different ranks and cannot be joined")
+    if not ranks or axis is None:
+        return [Typed(values[0].dtype, unknown_dims(ranks.pop() if ranks else None))]
+    rank = ranks.pop()
+    axis = normalize_axis(axis, rank)
+    shapes = [value.shape if value.shape is not None else (UNKNOWN_DIM,) * rank for value in values]
+    return [Typed(values[0].dtype, _joined_shape(shapes, axis), _joined_content(values))]
+
+
+def _joined_shape(shapes: Sequence[tuple[Dim, ...]], axis: int) -> tuple[Dim, ...]:
+    joined = list(shapes[0])
+    for shape in shapes[1:]:
+        for place, dim in enumerate(shape):
+            joined[place] = add_dims(joined[place], dim) if place == axis else merge_dims(joined[place], dim)
+    return tuple(joined)
+
+
+def _joined_content(values: Sequence[Value]) -> tuple[Dim, ...] | None:
+    pieces = [value.content for value in values]
+    if any(piece is None for piece in pieces) or any(value.rank != 1 for value in values):
+        return None
+    return tuple(dim for piece in pieces if piece is not None for dim in piece)
+
+
+def _evaluate_concat(node: Node, *arrays: Array) -> Array:
+    pieces, axis = (arrays[1:], arrays[0]) if node.op == "Concat" else (arrays[:-1], arrays[-1])
+    joined: Array = np.concatenate(pieces, axis=normalize_axis(int(axis.reshape(-1)[0]), pieces[0].ndim))
+    return joined
+
+
+def _lite_concat(node: Node) -> list[LiteOp]:
+    values, axis_value = _concat_operands(node)
+    axis = known_axis(axis_value)
+    require_dtype(values[0], _LITE_CONCATENATION, "CONCATENATION")
+    version = {DType.UINT32: 4, DType.INT16: 3, DType.INT8: 2}.get(values[0].dtype, 1)
+    options = {"axis": axis, "fused_activation_function": "NONE"}
+    return [LiteOp("CONCATENATION", tuple(values), (node.output,), options, version)]
+
+
+def _js_concat(node: Node) -> list[JsNode]:
+    values, axis = _concat_operands(node)
+    attrs = {"N": len(values), "T": values[0].dtype, "Tidx": DType.INT32}
+    return [JsNode("ConcatV2", (*values, narrow_constant(axis)), (node.output,), attrs)]
+
+
+def _concat_examples() -> Iterator[Example]:
+    axis = np.array(3, np.int32)
+    yield Example((sample(1, 2, 3, 4), sample(1, 2, 3, 2), axis), constants=(2,), note="channels")
+    yield Example((sample(2, 3), sample(1, 3), sample(3, 3), np.array(0, np.int64)), constants=(3,), note="three")
+    yield Example((sample(2, 3), sample(2, 1, seed=1), np.array(-1, np.int32)), constants=(2,), note="negative axis")
+    yield Example((sample(2, 3), sample(2, 3, seed=1), np.array(1, np.int32)), constants=(1, 2), note="with a constant")
+    yield Example((np.arange(3, dtype=np.int32), np.arange(4, dtype=np.int32), np.array(0, np.int32)), constants=(2,), note="int32")
+    yield Example((np.arange(3), np.arange(4), np.array(0, np.int32)), constants=(2,), note="int64")
+    yield Example((sample(2, 2) > 0, sample(2, 2) < 0, np.array(0, np.int32)), constants=(2,), note="bool")
+    yield Example((sample(2, 1, 2, 1, 2), sample(2, 3, 2, 1, 2), np.array(1, np.int32)), constants=(2,), note="rank 5")
+    yield Example((np.zeros((0, 3), np.float32), sample(2, 3), np.array(0, np.int32)), constants=(2,), note="empty")
+
+
+def _old_concat_examples() -> Iterator[Example]:
+    yield Example((np.array(1, np.int32), sample(2, 3), sample(2, 1)), constants=(0,))
+
+
+# -- Split and SplitV ----------------------------------------------------------------------------------------------
+
+
+def _infer_split(node: Node) -> list[Typed]:
+    axis_value, value = node.inputs
+    count = int(node["num_split"])
+    axis = known_integer(axis_value)
+    if axis is None or value.shape is None:
+        return [Typed(value.dtype, unknown_dims(value.rank))] * count
+    axis = normalize_axis(axis, len(value.shape))
+    shape = (*value.shape[:axis], divide_dims(value.shape[axis], [count]), *value.shape[axis + 1 :])
+    return [Typed(value.dtype, shape, content) for content in _split_content(value, shape, count)]
+
+
+def _split_content(value: Value, shape: tuple[Dim, ...], count: int) -> list[tuple[Dim, ...] | None]:
+    size = shape[0] if len(shape) == 1 else UNKNOWN_DIM
+    if value.content is None or not isinstance(size, int):
+        return [None] * count
+    return [value.content[index * size : (index + 1) * size] for index in range(count)]
+
+
+def _evaluate_split(node: Node, axis: Array, array: Array) -> tuple[Array, ...]:
+    place = normalize_axis(int(axis.reshape(-1)[0]), array.ndim)
+    divide_dims(array.shape[place], [int(node["num_split"])])
+    return tuple(np.split(array, int(node["num_split"]), axis=place))
+
+
+_LITE_SPLIT = (DType.FLOAT32, DType.INT32, DType.UINT8, DType.INT8, DType.INT16)
+
+
+def _lite_split(node: Node) -> list[LiteOp]:
+    axis_value, value = node.inputs
+    axis = normalize_axis(known_axis(axis_value), known_rank(value))
+    require_dtype(value, _LITE_SPLIT, "SPLIT")
+    version = {DType.INT16: 4, DType.INT32: 3, DType.INT8: 2}.get(value.dtype, 1)
+    options = {"num_splits": int(node["num_split"])}
+    return [LiteOp("SPLIT", (int32_scalar(axis), value), tuple(node.outputs), options, version)]
+
+
+def _js_split(node: Node) -> list[JsNode]:
+    axis, value = node.inputs
+    attrs = {"num_split": int(node["num_split"]), "T": value.dtype}
+    return [JsNode("Split", (narrow_constant(axis), value), tuple(node.outputs), attrs)]
+
+
+def _split_examples() -> Iterator[Example]:
+    yield Example((np.array(1, np.int32), sample(2, 6)), {"num_split": 3}, constants=(0,))
+    yield Example((np.array(-1, np.int32), sample(2, 3, 4, 4)), {"num_split": 2}, constants=(0,), note="channels")
+    yield Example((np.array(0, np.int32), sample(2, 3)), {"num_split": 1}, constants=(0,), note="one")
+    yield Example((np.array(0, np.int32), np.arange(6, dtype=np.int32)), {"num_split": 2}, constants=(0,), note="int32")
+
+
+def _split_sizes(node: Node) -> tuple[Dim, ...] | None:
+    """Size of each piece with -1 resolved as far as that is possible; None when the sizes are computed."""
+    value, sizes, axis_value = node.inputs
+    content, axis = sizes.content, known_integer(axis_value)
+    if content is None:
+        return None
+    if sum(1 for size in content if size == -1) > 1 or any(isinstance(size, int) and size < -1 for size in content):
+        raise Declined(f"{list(content)} are no sizes of pieces")
+    known = [size for size in content if isinstance(size, int) and size >= 0]
+    whole: Dim = UNKNOWN_DIM
+    if value.shape is not None and axis is not None:
+        whole = value.shape[normalize_axis(axis, len(value.shape))]
+    rest: Dim = UNKNOWN_DIM
+    if isinstance(whole, int) and len(known) == len(content) - 1:
+        rest = whole - sum(known)
+    short = isinstance(rest, int) and rest < 0
+    if short or (len(known) == len(content) and isinstance(whole, int) and sum(known) != whole):
+        raise Declined(f"pieces of {list(content)} do not make up {whole}")
+    return tuple(rest if size == -1 else size for size in content)
+
+
+def _infer_split_v(node: Node) -> list[Typed]:
+    value, _, axis_value = node.inputs
+    count = int(node["num_split"])
+    sizes = _split_sizes(node) or (UNKNOWN_DIM,) * count
+    if len(sizes) != count:
+        raise Declined(f"{len(sizes)} sizes are given for {count} pieces")
+    axis = known_integer(axis_value)
+    if axis is None or value.shape is None:
+        return [Typed(value.dtype, unknown_dims(value.rank))] * count
+    axis = normalize_axis(axis, len(value.shape))
+    return [Typed(value.dtype, (*value.shape[:axis], size, *value.shape[axis + 1 :])) for size in sizes]
+
+
+def _evaluate_split_v(_node: Node, array: Array, sizes: Array, axis: Array) -> tuple[Array, ...]:
+    place = normalize_axis(int(axis.reshape(-1)[0]), array.ndim)
+    wanted = [int(size) for size in sizes]
+    if -1 in wanted:
+        wanted[wanted.index(-1)] = array.shape[place] - sum(size for size in wanted if size >= 0)
+    if min(wanted, default=0) < 0 or sum(wanted) != array.shape[place]:
+        raise Declined(f"pieces of {sizes.tolist()} do not make up {array.shape[place]}")
+    return tuple(np.split(array, np.cumsum(wanted)[:-1], axis=place))
+
+
+_LITE_SPLIT_V = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8, DType.INT16)
+
+
+def _lite_split_v(node: Node) -> list[LiteOp]:
+    value, sizes, axis_value = node.inputs
+    axis = normalize_axis(known_axis(axis_value), known_rank(value))
+    constant = known_integers(sizes)
+    if constant is None:
+        raise Declined("the sizes of its pieces are computed while the model runs", remedy="make them constant in the source model")
+    require_dtype(value, _LITE_SPLIT_V, "SPLIT_V")
+    options = {"num_splits": int(node["num_split"])}
+    version = 2 if value.dtype is DType.INT8 else 1
+    return [LiteOp("SPLIT_V", (value, int32_vector(constant), int32_scalar(axis)), tuple(node.outputs), options, version)]
+
+
+def _js_split_v(node: Node) -> list[JsNode]:
+    value, sizes, axis = node.inputs
+    attrs = {"num_split": int(node["num_split"]), "T": value.dtype, "Tlen": DType.INT32}
+    return [JsNode("SplitV", (value, narrow_constant(sizes), narrow_constant(axis)), tuple(node.outputs), attrs)]
+
+
+def _split_v_examples() -> Iterator[Example]:
+    last = np.array(-1, np.int32)
+    yield Example((sample(2, 6), np.array([1, 3, 2], np.int64), last), {"num_split": 3}, constants=(1, 2))
+    yield Example((sample(2, 6), np.array([1, -1], np.int32), last), {"num_split": 2}, constants=(1, 2), note="rest")
+    yield Example(
+        (np.arange(5), np.array([2, 3], np.int32), np.array(0, np.int32)), {"num_split": 2}, constants=(1, 2), note="int64"
+    )
+    yield Example((sample(3, 2), np.array([3], np.int32), np.array(0, np.int32)), {"num_split": 1}, constants=(1, 2), note="one")
+
+
+# -- Pack and Unpack -----------------------------------------------------------------------------------------------
+
+
+def _infer_pack(node: Node) -> list[Typed]:
+    shape: Shape = None
+    for value in node.inputs:
+        shape = merge_shapes(shape, value.shape)
+    if shape is None:
+        return [Typed(node.inputs[0].dtype, None)]
+    axis = normalize_axis(int(node["axis"]), len(shape) + 1)
+    content = tuple(_scalar_content(value) for value in node.inputs) if shape == () else None
+    if content is not None and all(each == UNKNOWN_DIM for each in content):
+        content = None
+    return [Typed(node.inputs[0].dtype, (*shape[:axis], len(node.inputs), *shape[axis:]), content)]
+
+
+def _scalar_content(value: Value) -> Dim:
+    """What is known of one number; an unknown among known ones is no reason to forget these."""
+    return value.content[0] if value.content is not None and len(value.content) == 1 else UNKNOWN_DIM
+
+
+def _evaluate_pack(node: Node, *arrays: Array) -> Array:
+    return np.stack(arrays, axis=normalize_axis(int(node["axis"]), arrays[0].ndim + 1))
+
+
+_LITE_PACK: Mapping[DType, int] = {
+    DType.FLOAT32: 1,
+    DType.INT32: 1,
+    DType.INT64: 1,
+    DType.UINT8: 1,
+    DType.INT8: 2,
+    DType.INT16: 3,
+    DType.UINT32: 4,
+}
+
+
+def _lite_pack(node: Node) -> list[LiteOp]:
+    axis = normalize_axis(int(node["axis"]), known_rank(node.inputs[0]) + 1)
+    if node.inputs[0].dtype is DType.BOOL:
+        return _lite_pack_bool(node, axis)
+    require_dtype(node.inputs[0], tuple(_LITE_PACK), "PACK")
+    options = {"values_count": len(node.inputs), "axis": axis}
+    return [LiteOp("PACK", tuple(node.inputs), (node.output,), options, _LITE_PACK[node.inputs[0].dtype])]
+
+
+def _lite_pack_bool(node: Node, axis: int) -> list[LiteOp]:
+    """PACK has no kernel for bool; EXPAND_DIMS and CONCATENATION have."""
+    operators: list[LiteOp] = []
+    pieces: list[Ref] = []
+    for value in node.inputs:
+        assert value.shape is not None
+        piece = Temp("expanded", value.dtype, (*value.shape[:axis], 1, *value.shape[axis:]))
+        operators.append(LiteOp("EXPAND_DIMS", (value, int32_scalar(axis)), (piece,)))
+        pieces.append(piece)
+    options = {"axis": axis, "fused_activation_function": "NONE"}
+    return [*operators, LiteOp("CONCATENATION", tuple(pieces), (node.output,), options)]
+
+
+def _js_pack(node: Node) -> list[JsNode]:
+    # TensorFlow.js brings the others to the shape of the first, which agrees with TensorFlow where shapes are equal.
+    attrs = {"N": len(node.inputs), "axis": int(node["axis"]), "T": node.inputs[0].dtype}
+    return [JsNode("Pack", tuple(node.inputs), (node.output,), attrs)]
+
+
+def _pack_examples() -> Iterator[Example]:
+    x, y = sample(2, 3), sample(2, 3, seed=1)
+    for axis in (0, 1, 2, -1):
+        yield Example((x, y), {"axis": axis}, note=f"axis {axis}")
+    yield Example((np.array(2, np.int32), np.array(-1, np.int32), np.array(4, np.int32)), constants=(1,), note="scalars")
+    yield Example((x, y, x), {"axis": 1}, constants=(1,), note="with a constant")
+    yield Example((np.arange(3), np.arange(3)), note="int64")
+    yield Example((x > 0, y > 0), {"axis": 1}, note="bool")
+    yield Example((x,), note="one")
+
+
+def _infer_unpack(node: Node) -> list[Typed]:
+    value, count = node.inputs[0], int(node["num"])
+    if value.shape is None:
+        return [Typed(value.dtype, None)] * count
+    axis = normalize_axis(int(node["axis"]), len(value.shape))
+    merge_dims(value.shape[axis], count)
+    shape = (*value.shape[:axis], *value.shape[axis + 1 :])
+    contents = [None] * count if value.content is None or shape else [(each,) for each in value.content]
+    return [Typed(value.dtype, shape, content) for content in contents]
+
+
+def _evaluate_unpack(node: Node, array: Array) -> tuple[Array, ...]:
+    axis = normalize_axis(int(node["axis"]), array.ndim)
+    merge_dims(array.shape[axis], int(node["num"]))
+    return tuple(np.moveaxis(array, axis, 0))
+
+
+_LITE_UNPACK: Mapping[DType, int] = {
+    DType.FLOAT32: 1,
+    DType.INT32: 1,
+    DType.UINT8: 2,
+    DType.INT8: 2,
+    DType.BOOL: 3,
+    DType.INT16: 4,
+}
+
+
+def _lite_unpack(node: Node) -> list[LiteOp]:
+    value = node.inputs[0]
+    axis = normalize_axis(int(node["axis"]), known_rank(value))
+    require_dtype(value, tuple(_LITE_UNPACK), "UNPACK")
+    options = {"num": int(node["num"]), "axis": axis}
+    return [LiteOp("UNPACK", (value,), tuple(node.outputs), options, _LITE_UNPACK[value.dtype])]
+
+
+def _js_unpack(node: Node) -> list[JsNode]:
+    value = node.inputs[0]
+    attrs = {"num": int(node["num"]), "axis": int(node["axis"]), "T": value.dtype}
+    return [JsNode("Unpack", (value,), tuple(node.outputs), attrs)]
+
+
+def _unpack_examples() -> Iterator[Example]:
+    yield Example((sample(2, 3),), {"num": 2})
+    yield Example((sample(2, 3, 4),), {"num": 3, "axis": 1}, note="middle")
+    yield Example((sample(2, 3),), {"num": 3, "axis": -1}, note="last")
+    yield Example((np.arange(3, dtype=np.int32),), {"num": 3}, note="to scalars")
+    yield Example((sample(2, 3) > 0,), {"num": 2}, note="bool")
+
+
+SPECS = (
+    OpSpec(
+        name="ConcatV2",
+        infer=_infer_concat,
+        evaluate=_evaluate_concat,
+        to_tflite=_lite_concat,
+        to_tfjs=_js_concat,
+        examples=_concat_examples,
+    ),
+    OpSpec(
+        name="Concat",
+        infer=_infer_concat,
+        evaluate=_evaluate_concat,
+        to_tflite=_lite_concat,
+        to_tfjs=_js_concat,
+        examples=_old_concat_examples,
+    ),
+    OpSpec(
+        name="Split",
+        attrs={"num_split": 1},
+        infer=_infer_split,
+        evaluate=_evaluate_split,
+        to_tflite=_lite_split,
+        to_tfjs=_js_split,
+        examples=_split_examples,
+    ),
+    OpSpec(
+        name="SplitV",
+        attrs={"num_split": 1},
+        infer=_infer_split_v,
+        evaluate=_evaluate_split_v,
+        to_tflite=_lite_split_v,
+        to_tfjs=_js_split_v,
+        examples=_split_v_examples,
+    ),
+    OpSpec(
+        name="Pack",
+        attrs={"axis": 0},
+        infer=_infer_pack,
+        evaluate=_evaluate_pack,
+        to_tflite=_lite_pack,
+        to_tfjs=_js_pack,
+        examples=_pack_examples,
+    ),
+    OpSpec(
+        name="Unpack",
+        attrs={"num": 1, "axis": 0},
+        infer=_infer_unpack,
+        evaluate=_evaluate_unpack,
+        to_tflite=_lite_unpack,
+        to_tfjs=_js_unpack,
+        examples=_unpack_examples,
+    ),
+)
