@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Value
-from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, take_over
+from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, substitute, take_over
 from tensorferry.tensor import Array, ArrayTensor, DType, ScaledTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ class Affine:
     shift: Array
 
     def then(self, other: Affine) -> Affine:
-        return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
+        with np.errstate(all="ignore"):  # a result that is not finite is declined
+            return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
 
     @property
     def only_shifts(self) -> bool:
@@ -61,7 +62,9 @@ def fuse_bias(graph: Graph) -> int:
 
 def _absorb_chain(graph: Graph, node: Node, *, scaling: bool) -> int:
     spec = ops.find(node.op)
-    if spec is None or not spec.takes_bias or len(node.inputs) < 2 or node.get("activation"):
+    if spec is None or len(node.inputs) < 2 or node.get("activation"):
+        return 0
+    if not spec.takes_bias and not (scaling and node.op == "Conv2DBackpropInput"):
         return 0
     channels = node.output.shape[-1] if node.output.shape else None
     if not isinstance(channels, int) or node.get("data_format", "NHWC") != "NHWC" or not node.output.dtype.is_float:
@@ -71,17 +74,39 @@ def _absorb_chain(graph: Graph, node: Node, *, scaling: bool) -> int:
         return 0
     if not total.is_safe:
         return decline(log, chain[-1], "its scale or shift is not finite or far too large to be put into weights")
+    if not spec.takes_bias:
+        return _scale_only(graph, node, chain, total, channels)
     if not _apply(graph, node, total, channels):
         return decline(log, node, "its weights or bias are not constant")
-    take_over_chain(graph, node, chain)
+    _take_over_chain(graph, node, chain)
     return len(chain)
 
 
-def take_over_chain(graph: Graph, node: Node, chain: Sequence[Node]) -> None:
+def _take_over_chain(graph: Graph, node: Node, chain: Sequence[Node]) -> None:
     """`node` now makes what the last of the chain made; all of the chain go."""
     for link in chain[:-1]:
         node.origin = node.origin + link.origin
     take_over(graph, node, chain[-1])
+
+
+def _scale_only(graph: Graph, node: Node, chain: Sequence[Node], affine: Affine, channels: int) -> int:
+    """For a convolution without bias: the scale goes into the weights, one AddV2 is left of the chain."""
+    weights = node.inputs[1].constant
+    if weights is None:
+        return decline(log, node, "its weights are not constant")
+    previous = node.inputs[1].producer
+    node.set_input(1, _constant_like(graph, node, node.inputs[1], _scaled(node, weights, affine.scale)))
+    discard(graph, previous)
+    if not np.any(affine.shift):
+        _take_over_chain(graph, node, chain)
+        return len(chain)
+    last = chain[-1]
+    shift = np.broadcast_to(affine.shift, (channels,)).astype(node.output.dtype.numpy)
+    constant = graph.constant(shift, f"{node.name}/shift", before=last, origin=last.origin)
+    name = graph.unique_name(f"{node.name}/scaled")  # the old name stood for other numbers
+    graph.rename(node, name)
+    substitute(graph, last, "AddV2", [node.output, constant], absorbed=chain[:-1])
+    return len(chain)
 
 
 def _follow(graph: Graph, node: Node, channels: int) -> tuple[list[Node], Affine]:
@@ -143,11 +168,9 @@ def _scaled(node: Node, weights: Tensor, scale: Array) -> Tensor:
 
 def _inner(node: Node, shape: tuple[int, ...]) -> int:
     """How many elements of the weights lie behind one step of the output channel."""
-    if node.op == "Conv2DBackpropInput":  # HWOI
-        return shape[3]
-    if node.op == "MatMul" and node.get("transpose_b"):
-        return shape[1]
-    return 1  # HWIO; depthwise HWIM, whose channel is I * M + m; matrices [in, out]
+    if node.op == "Conv2DBackpropInput" or node.get("transpose_b") or node.get("adj_y"):  # HWOI, [..., out, in]
+        return shape[-1]
+    return 1  # HWIO; depthwise HWIM, whose channel is I * M + m; [..., in, out]
 
 
 # -- what a node does to its input ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import Declined, OpSpec
 from tensorferry.passes.rewriting import Pass, decline, for_each_node
+from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
     spec = ops.find(node.op)
     if spec is None or spec.expand is None:
         return 0
+    if any(value.dtype is DType.UNKNOWN for value in node.inputs):
+        return decline(log, node, "the type of an input is not known")
     why = _refusal(spec, node, target)
     if why is None:
         return 0

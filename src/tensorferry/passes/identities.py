@@ -40,11 +40,12 @@ def _pass_through(graph: Graph, node: Node) -> int:
 
 
 def _split_identity(graph: Graph, node: Node) -> int:
-    """Public outputs need a node each, which may then be removed on its own."""
+    """A public output may need a node of its own."""
     for value, output in zip(node.inputs, node.outputs, strict=True):
         if graph.is_output(output):
             twin = graph.add("Identity", [value], typed=[value.typed], name=node.name, origin=node.origin, before=node)
             graph.replace_uses(output, twin.output)
+            bypass(graph, twin, value)
         else:
             graph.replace_uses(output, value)
     discard(graph, node)

@@ -12,6 +12,7 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Typed
 from tensorferry.passes.rewriting import Pass, decline
+from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import ArrayTensor, CastTensor, DType, Tensor
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: C
     attrs = {key: _narrowed(attribute, rules) for key, attribute in node.attrs.items()}
     changed = any(attrs[key] is not node.attrs[key] for key in attrs)
     node.attrs = attrs
-    inferred = ops.infer(node)
+    inferred = infer_known(node)
     for value, typed in zip(node.outputs, inferred, strict=True):
         wanted = rules.get(typed.dtype, typed.dtype)
         if value.dtype in rules:

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tensorferry import ops
-from tensorferry.errors import GraphError
+from tensorferry.errors import GraphError, NodeError
 from tensorferry.ir import Graph, verify
 from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
 from tensorferry.passes.affine import fold_batch_norm, fuse_bias
@@ -23,9 +22,9 @@ from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
-from tensorferry.passes.reshapes import simplify_reshapes
+from tensorferry.passes.reshapes import replace_transposes_by_reshapes, simplify_reshapes
 from tensorferry.passes.rewriting import Pass
-from tensorferry.passes.shapes import fold_shape_arithmetic, refine_types
+from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, refine_types
 from tensorferry.passes.transposes import move_transposes
 
 log = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ CLEANING = Group(
     "clean up",
     (
         remove_dead_nodes,
-        remove_identities,
         refine_types,
+        remove_identities,
         fold_shape_arithmetic,
         fold_constants,
         simplify_reshapes,
@@ -55,6 +54,7 @@ CLEANING = Group(
     rounds=8,
 )
 LAYOUT = Group("settle the layout", (settle_layout, merge_duplicate_nodes, simplify_reshapes, move_transposes), rounds=16)
+RELABELLING = Group("reshape", (replace_transposes_by_reshapes, simplify_reshapes), rounds=4)
 FUSING = Group(
     "fuse",
     (
@@ -73,7 +73,7 @@ FUSING = Group(
 )
 TIDYING = Group("tidy up", (merge_duplicate_constants, merge_duplicate_nodes, remove_dead_nodes), rounds=4)
 
-PREPARING = (CLEANING, LAYOUT, FUSING, TIDYING)
+PREPARING = (CLEANING, LAYOUT, FUSING, RELABELLING, TIDYING)
 
 TARGETS = ("tflite", "tfjs")
 
@@ -126,7 +126,7 @@ def run_pass(graph: Graph, each: Pass) -> int:
     changes = each(graph)
     if changes:
         try:
-            verify(graph, ops.infer)
-        except GraphError as error:
+            verify(graph, infer_known)
+        except (GraphError, NodeError) as error:
             raise GraphError(f"after the pass {each.__name__}: {error.what}", where=error.where, why=error.why) from error
     return changes

@@ -79,7 +79,7 @@ def _transpose(graph: Graph, node: Node) -> int:
     before = permutation_of(inner) if inner is not None else None
     if inner is not None and before is not None:
         return _compose(graph, node, inner, [before[axis] for axis in permutation])
-    return _transpose_as_reshape(graph, node, permutation)
+    return 0
 
 
 def permutation_of(node: Node) -> list[int] | None:
@@ -101,8 +101,18 @@ def _compose(graph: Graph, node: Node, inner: Node, permutation: list[int]) -> i
     return 1
 
 
-def _transpose_as_reshape(graph: Graph, node: Node, permutation: list[int]) -> int:
-    """A transpose that moves only axes of size 1 leaves the elements where they are."""
+def replace_transposes_by_reshapes(graph: Graph) -> int:
+    """A transpose that moves only axes of size 1 leaves the elements where they are.
+
+    Comes after the transposes were moved: one that can still meet its inverse should.
+    """
+    return for_each_node(graph, _transpose_as_reshape)
+
+
+def _transpose_as_reshape(graph: Graph, node: Node) -> int:
+    permutation = permutation_of(node)
+    if permutation is None:
+        return 0
     shape, result = node.inputs[0].shape, node.output.shape
     if shape is None or result is None or sum(isinstance(dim, str) for dim in result) > 1 or 0 in result:
         return 0

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from tensorferry import ops
+from tensorferry.errors import FerryError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
 from tensorferry.passes.rewriting import discard, for_each_node
 from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
+
+
+def infer_known(node: Node) -> Sequence[Typed]:
+    """Output types by the op's rule; the types the node has now where an input's type is itself unknown.
+
+    Such inputs come from ops nobody knows. The writer refuses those, all at once, so nothing is raised over them here.
+    """
+    try:
+        return ops.infer(node)
+    except FerryError:
+        if all(value.dtype is not DType.UNKNOWN and value.shape is not None for value in node.inputs):
+            raise
+        return [value.typed for value in node.outputs]
 
 
 def refine_types(graph: Graph) -> int:
@@ -21,7 +36,7 @@ def refine_types(graph: Graph) -> int:
 
 def _refine(_graph: Graph, node: Node) -> int:
     changes = 0
-    for value, inferred in zip(node.outputs, ops.infer(node), strict=True):
+    for value, inferred in zip(node.outputs, infer_known(node), strict=True):
         sharper = Typed(
             inferred.dtype if value.dtype is DType.UNKNOWN else value.dtype,
             _sharper_shape(value.shape, inferred.shape),

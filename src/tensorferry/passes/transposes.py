@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tensorferry import ops
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.passes.constants import transposed
 from tensorferry.passes.layout import transpose_after
 from tensorferry.passes.reshapes import permutation_of
-from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, holds, integers
+from tensorferry.passes.rewriting import SMALL_BYTES, bypass, decline, discard, holds, integers, live_nodes
+from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import ReshapedTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -122,9 +122,9 @@ def move_transposes(graph: Graph) -> int:
     """Rewrite each region that needs fewer transposes afterwards, or as many but later ones."""
     changes = sum(move_transposes(nested) for node in graph.nodes for _key, nested in node.graphs())
     weighed: dict[tuple[int, ...], set[Node]] = {}
-    for node in tuple(graph.nodes):
+    for node in live_nodes(graph):
         permutation = permutation_of(node)
-        if permutation is None or not holds(graph, node):
+        if permutation is None:
             continue
         done = weighed.setdefault(tuple(permutation), set())
         for reader in tuple(node.output.users):
@@ -233,16 +233,19 @@ def _copies_large(value: Value, inside: set[Node]) -> int:
 
 def _after(graph: Graph, region: Region, inside: set[Node], value: Value) -> tuple[int, int]:
     """(transposes that fall away behind the value, transposes it needs)."""
-    gone = 0
+    undone = _undone_by(graph, region, value)
     needed = int(graph.is_output(value))
     for user in set(value.users) - inside:
-        after = permutation_of(user)
-        if after is None:
-            absorbed = _absorbs(user, value, region.permutation)
-            needed = needed if absorbed else 1
-        elif after == list(region.inverse):
-            gone += not graph.is_output(user.output)
-    return gone, needed
+        if user not in undone and permutation_of(user) is None and not _absorbs(user, value, region.permutation):
+            needed = 1
+    return len(undone), needed
+
+
+def _undone_by(graph: Graph, region: Region, value: Value) -> list[Node]:
+    """Transposes behind the value that fall away with the new layout: all inverse ones, of public ones only the first."""
+    inverse = [user for user in dict.fromkeys(value.users) if permutation_of(user) == list(region.inverse)]
+    public = [user for user in inverse if graph.is_output(user.output)]
+    return [user for user in inverse if user not in public[1:]]
 
 
 def _absorbs(user: Node, value: Value, permutation: Sequence[int]) -> bool:
@@ -270,7 +273,7 @@ def _rewrite(graph: Graph, region: Region) -> None:
         left += [value.producer for value in node.inputs]
         node.set_inputs(inputs)
         _permute_parameters(graph, node, region.permutation)
-        for value, typed in zip(node.outputs, ops.infer(node), strict=True):
+        for value, typed in zip(node.outputs, infer_known(node), strict=True):
             value.retype(typed)
     for node in nodes:
         for value in node.outputs:
@@ -333,23 +336,17 @@ def _set_integers(graph: Graph, node: Node, index: int, numbers: object) -> None
 
 def _serve_outside(graph: Graph, region: Region, inside: set[Node], value: Value, name: str) -> None:
     """Give those who read the value in the old layout what they need; transposes that undo it fall away."""
-    outside = [user for user in dict.fromkeys(value.users) if user not in inside]
+    undone = _undone_by(graph, region, value)
+    waiting = [user for user in dict.fromkeys(value.users) if user not in inside and user not in undone]
     ports = [port for port in graph.outputs if port.value is value]
-    waiting = []
-    for user in outside:
-        if permutation_of(user) == list(region.inverse) and not graph.is_output(user.output):
-            graph.replace_uses(user.output, value)
-            value.producer.origin = value.producer.origin + user.origin
-            discard(graph, user)
-        else:
-            waiting.append(user)
-    if not waiting and not ports:
-        return
-    back = transpose_after(graph, value, region.permutation, name if value.index == 0 else f"{name}_{value.index}")
-    for user in waiting:
-        user.set_inputs([back if each is value else each for each in user.inputs])
-    for port in ports:
-        port.value = back
+    if waiting or ports:
+        back = transpose_after(graph, value, region.permutation, name if value.index == 0 else f"{name}_{value.index}")
+        for user in waiting:
+            user.set_inputs([back if each is value else each for each in user.inputs])
+        for port in ports:
+            port.value = back
+    for user in undone:
+        bypass(graph, user, value)
 
 
 # -- reductions that drop axes -------------------------------------------------------------------------------------
@@ -358,8 +355,8 @@ def _serve_outside(graph: Graph, region: Region, inside: set[Node], value: Value
 def _absorb_into_reductions(graph: Graph) -> int:
     """A reduction over spatial axes does not mind a transpose before it when the axes that remain keep their order."""
     changes = 0
-    for node in tuple(graph.nodes):
-        if not holds(graph, node) or node.op not in REDUCTIONS:
+    for node in live_nodes(graph):
+        if node.op not in REDUCTIONS:
             continue
         before = node.inputs[0].producer
         permutation = permutation_of(before)
