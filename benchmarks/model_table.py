@@ -1,7 +1,7 @@
 """Which frozen graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
 
 Each model is converted by the command line in a process of its own, once for each target, with inputs and outputs found by the tool
-unless OPTIONS says otherwise. For what is refused the ops that are missing are listed; where none is, the reason that the error gives.
+unless OPTIONS says otherwise. For what is refused the missing ops are listed; where none is, the reason that the error gives.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def render(entries: list[Entry], folder: Path) -> str:
         "",
         "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {len({entry.path for entry in entries})} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
+        f"Of {len({entry.path for entry in entries})} graphs, LiteRT verifies {verified['tflite']}, TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",

@@ -166,8 +166,9 @@ def test_what_a_target_lacks_is_said_by_op() -> None:
 
 def test_parameters_are_those_keras_counts(tmp_path: Path) -> None:
     tensorflow = pytest.importorskip("tensorflow")
-    from tensorferry.readers import read  # noqa: PLC0415
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # noqa: PLC0415
+
+    from tensorferry.readers import read  # noqa: PLC0415
 
     keras = tensorflow.keras
     image = keras.Input((16, 16, 3))

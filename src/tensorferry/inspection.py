@@ -255,7 +255,7 @@ def _size(value: Value) -> int:
 
 
 def _is_parameter(value: Value) -> bool:
-    """A float constant, but no scalar that somebody wrote down (an epsilon, a factor): a frozen variable is read through Identity."""
+    """A float constant, but no scalar written down as such (an epsilon, a factor): a frozen variable is read through Identity."""
     learnt = bool(value.shape) or any(user.op == "Identity" for user in value.users)
     return value.producer.op == "Const" and value.dtype.is_float and learnt
 
