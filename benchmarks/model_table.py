@@ -114,12 +114,13 @@ def title(entry: Entry) -> str:
 
 def render(entries: list[Entry], folder: Path) -> str:
     verified = {kind: len({each.path for each in entries if each.outcomes[kind].startswith("verified")}) for kind in TARGETS}
+    count = len({entry.path for entry in entries})
     lines = [
         "# Real models",
         "",
         "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {len({entry.path for entry in entries})} graphs, LiteRT verifies {verified['tflite']}, TensorFlow.js {verified['tfjs']}.",
+        f"Of {count} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
