@@ -49,5 +49,5 @@ const result = await build({
 const packages = new Set(Object.keys(result.metafile.inputs).map(packageOf).filter(Boolean));
 fs.writeFileSync(
     path.join(output, 'tfjs_runner.LICENSES.txt'),
-    [...packages].sort().map(notice).join('\n' + '-'.repeat(80) + '\n\n'));
+    [...[...packages].sort().map(notice), fs.readFileSync('wasm-notices.txt', 'utf8')].join('\n' + '-'.repeat(80) + '\n\n'));
 fs.copyFileSync(path.join('node_modules/@tensorflow/tfjs-backend-wasm/dist', WASM), path.join(output, WASM));

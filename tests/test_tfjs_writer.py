@@ -123,6 +123,15 @@ def test_names_like_numbers_are_told(tmp_path):
         assert tfjs.run(tmp_path, {"x": np.ones(2, np.float32)}).model_outputs == ("9", "10", "b", "01")
 
 
+def test_a_made_up_name_is_never_that_of_another_node(tmp_path):
+    graph, values = make_graph(x=(DType.FLOAT32, (2,)))
+    other = ops.add(graph, "Neg", [values["x"]], name="x_1").output
+    graph.outputs = [Port("x", values["x"]), Port("y", ops.add(graph, "Abs", [other], name="abs").output)]
+    write_tfjs(graph, tmp_path)
+    nodes = nodes_of(tmp_path)
+    assert nodes["x_1"]["op"] == "Neg" and nodes["x_2"]["op"] == "Identity"
+
+
 def test_only_what_the_outputs_need_is_written(tmp_path):
     graph, values = make_graph(x=(DType.FLOAT32, (2,)), unused=(DType.FLOAT32, (2,)))
     ops.add(graph, "Neg", [graph.constant(np.ones(1000, np.float32), "big")], name="dead")

