@@ -20,6 +20,15 @@ MAX_BYTES = (1 << 31) - 1
 """No protocol-buffer library reads a longer message."""
 
 
+_WITHOUT_T = frozenset(
+    {"Placeholder", "PlaceholderWithDefault", "IdentityN", "Cast", "Gather", "GatherV2", "LogicalAnd", "LogicalOr", "LogicalNot"}
+)
+"""Ops built here need not repeat the type of their first input, which TensorFlow wants as T; these have no T, or another one."""
+
+_COUNTED = {"AddN": 0, "Pack": 0, "ConcatV2": 1}
+"""Ops whose number of inputs TensorFlow wants as N, and how many inputs are not counted."""
+
+
 def write_graphdef(graph: Graph, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> int:
     """Write the graph to a file that appears whole or not at all; returns its size. The same graph gives the same bytes."""
     message = encode_graph(graph)
@@ -73,12 +82,16 @@ def _attributes(node: Node) -> dict[str, Any]:
     attrs = {key: each for key, each in node.attrs.items() if each is not None or "shape" in key}
     if node.op == "Const":
         attrs["dtype"] = node["value"].dtype
+    elif node.inputs and node.op not in _WITHOUT_T and ops.find(node.op) is not None:
+        attrs.setdefault("T", node.inputs[0].dtype)
+    if node.op in _COUNTED:
+        attrs.setdefault("N", len(node.inputs) - _COUNTED[node.op])
     return attrs
 
 
 def _refuse_inexpressible(node: Node) -> None:
     spec = ops.find(node.op)
-    if node.get("activation") or (spec is not None and spec.takes_bias and len(node.inputs) > 2):
+    if node.get("activation") or (spec is not None and spec.takes_bias and len(node.inputs) > spec.bias_at):
         raise TargetError(
             f"node '{node.name}' ({node.op}) carries a fused bias or activation, which a GraphDef cannot hold",
             remedy="write the graph before the passes that fuse",
