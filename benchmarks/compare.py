@@ -67,7 +67,7 @@ def models(work: Path, wanted: str, repeats: int) -> Iterator[Model]:
     python = sys.executable
     if wanted in ("posenet", "all"):
         heads = "heatmap,offset_2,displacement_fwd_2,displacement_bwd_2"
-        builder = (python, "-m", "tensorferry", "zoo", "build", "posenet", "-o")
+        builder = (python, str(HERE / "make_posenet.py"))
         yield Model("PoseNet", work / "posenet.pb", "image", heads, builder, repeats)
     if wanted in ("vgg", "all"):
         builder = (python, str(HERE / "make_vgg.py"))
