@@ -106,7 +106,7 @@ def _lite_select(name: str) -> Callable[[Node], list[LiteOp]]:
 
 def _js_select(node: Node) -> list[JsNode]:
     """TensorFlow.js broadcasts the condition from the last axis; a vector goes along the first here."""
-    condition, x, y = node.inputs
+    condition, x = node.inputs[:2]
     if condition.rank == 0 or (condition.rank is not None and condition.rank == x.rank):
         return _js_choose(condition, node)
     if condition.rank != 1 or x.rank is None:

@@ -1,0 +1,165 @@
+"""Write docs/ops.md, the table of supported ops, from what the code knows of each op and from its examples.
+
+python scripts/make_op_table.py            # writes docs/ops.md
+python scripts/make_op_table.py --check    # only says whether it is current
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorferry import ops
+from tensorferry.ir import Graph, Node, Port
+from tensorferry.ops.spec import Declined, Example, OpSpec
+from tensorferry.passes.expansion import expand_for_target
+from tensorferry.passes.narrowing import narrow_types
+from tensorferry.passes.pipelines import finish, prepare
+from tensorferry.tensor import DType
+
+PAGE = Path(__file__).parent.parent / "docs" / "ops.md"
+TARGETS = {"tflite": "TensorFlow Lite", "tfjs": "TensorFlow.js"}
+PASSED_OVER = {"Const", "Placeholder", "PlaceholderWithDefault", "NoOp"}
+
+HEAD = """# Supported ops
+
+Written by `python scripts/make_op_table.py` from the descriptions in `src/tensorferry/ops`; do not edit.
+
+Each line is one TensorFlow op with its other names. The columns of the targets show the operators it becomes by itself; ops that
+passes fold away, fuse or recognise (batch norm, bias, activations, padding, dilation, transposes) need fewer. *Written as* means
+simpler ops stand for it; **no** means a model that needs it is declined, with the node's name and the reason. Every line was run:
+`tests/test_ops.py` compares TensorFlow, the reference evaluation, LiteRT and TensorFlow.js (WebAssembly and plain JavaScript) on
+examples of each op, with elements of the types in the third column.
+
+Before writing, float64, float16 and bfloat16 become float32; TensorFlow.js computes all integers as int32.
+
+| Op | Also named | Tried with | TensorFlow Lite | TensorFlow.js |
+| --- | --- | --- | --- | --- |
+"""
+
+
+@dataclass
+class Support:
+    """What became of the examples of one op on one target: operator names, and whether simpler ops stood for it."""
+
+    operators: set[str] = field(default_factory=set)
+    expanded: set[str] = field(default_factory=set)
+    refusals: dict[str, str] = field(default_factory=dict)  # what was declined -> why
+
+    def cell(self) -> str:
+        parts = []
+        if self.operators:
+            parts.append(", ".join(f"`{name}`" for name in sorted(self.operators)))
+        if self.expanded:
+            parts.append("written as " + ", ".join(f"`{name}`" for name in sorted(self.expanded)))
+        return "; ".join(parts) or "**no**"
+
+
+def table() -> str:
+    """The whole page."""
+    lines, limits = [], []
+    for spec in ops.all_specs():
+        if spec.name in PASSED_OVER:
+            continue
+        support = {target: _support(spec, target) for target in TARGETS}
+        types = ", ".join(sorted({_data_type(example) for example in spec.examples()}))
+        aliases = ", ".join(f"`{name}`" for name in spec.aliases)
+        cells = (f"`{spec.name}`", aliases, types, *(each.cell() for each in support.values()))
+        lines.append("| " + " | ".join(cells) + " |")
+        limits += [
+            f"- `{spec.name}`, {TARGETS[target]}: {case} ({why})."
+            for target, each in support.items()
+            for case, why in each.refusals.items()
+        ]
+    parts = [HEAD + "\n".join(lines), f"{len(lines)} ops."]
+    if limits:
+        parts += ["## Known limits", "Uses of these ops that a target declines:", "\n".join(limits)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _support(spec: OpSpec, target: str) -> Support:
+    support = Support()
+    for example in spec.examples():
+        try:
+            used, expanded = _lower(spec, example, target)
+        except Declined:
+            why = _refusal(spec, example, target)
+            if why:
+                support.refusals[example.note or "the plain case"] = why
+            continue
+        (support.expanded if expanded else support.operators).update(used)
+    return support
+
+
+def _lower(spec: OpSpec, example: Example, target: str) -> tuple[set[str], bool]:
+    """The operators an example becomes, and whether the op was expanded into others. Declined passes through."""
+    graph, node = _build(spec, example, target)
+    narrow_types(target)(graph)
+    while expand_for_target(target)(graph):
+        pass
+    made = [each for each in graph.nodes if each.op not in PASSED_OVER]
+    expanded = made != [node]
+    return {name for each in made for name in _names(each, target, by_op=expanded)}, expanded
+
+
+def _refusal(spec: OpSpec, example: Example, target: str) -> str:
+    """Why the target declines the example, all passes done; nothing when it does not."""
+    graph, _ = _build(spec, example, target)
+    prepare(graph)
+    finish(graph, target)
+    try:
+        for node in graph.nodes:
+            if node.op not in PASSED_OVER:
+                _names(node, target, by_op=False)
+    except Declined as refusal:
+        return refusal.why
+    return ""
+
+
+def _build(spec: OpSpec, example: Example, target: str) -> tuple[Graph, Node]:
+    """A graph of just the example, with the activation only where the target fuses it."""
+    graph = Graph()
+    fuses = example.attrs.get("activation") in spec.fuses.get(target, ())
+    attrs = {key: value for key, value in example.attrs.items() if fuses or not key.startswith("activation")}
+    values = []
+    for index, array in enumerate(example.inputs):
+        if index in example.constants:
+            values.append(graph.constant(array, "constant"))
+            continue
+        value = ops.add(graph, "Placeholder", (), {"dtype": DType.of(array), "shape": array.shape}, name=f"x{index}").output
+        graph.inputs.append(Port(value.name, value))
+        values.append(value)
+    node = ops.add(graph, spec.name, values, attrs, name="node")
+    graph.outputs = [Port(f"y{index}", value) for index, value in enumerate(node.outputs)]
+    return graph, node
+
+
+def _names(node: Node, target: str, *, by_op: bool) -> Iterable[str]:
+    spec = ops.find(node.op)
+    lower = spec and (spec.to_tflite if target == "tflite" else spec.to_tfjs)
+    if lower is None:
+        raise Declined("there is no form of it")
+    operators = [getattr(each, "name", None) or getattr(each, "op", "") for each in lower(node)]
+    return [node.op] if by_op else operators
+
+
+def _data_type(example: Example) -> str:
+    arrays = [array for index, array in enumerate(example.inputs) if index not in example.constants] or list(example.inputs)
+    types = [DType.of(array) for array in arrays]
+    return next((each for each in types if each is not DType.BOOL), types[0]).value if types else ""
+
+
+def main() -> int:
+    page = table()
+    if "--check" in sys.argv[1:]:
+        current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page
+        print(f"{PAGE.name} is current" if current else f"{PAGE.name} is out of date: run python scripts/make_op_table.py")
+        return 0 if current else 1
+    PAGE.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""docs/ops.md says what the code does."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "make_op_table.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_op_table", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_op_table"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_is_current(script: ModuleType) -> None:
+    assert script.PAGE.read_text(encoding="utf-8") == script.table(), "run python scripts/make_op_table.py"
+
+
+def test_the_table_tells_operators_expansions_and_limits(script: ModuleType) -> None:
+    lines = {line.split("`")[1]: line for line in script.table().splitlines() if line.startswith("| `")}
+    assert "| `MAXIMUM`, `RELU` | `Relu` |" in lines["Relu"]
+    assert lines["Softsign"].count("written as `Abs`, `AddV2`, `RealDiv`") == 2
+    assert "| `Add` |" in lines["AddV2"]
+    assert "- `Div`, TensorFlow.js: int32 (" in script.table()
+
+
+def test_a_stale_page_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "ops.md"
+    monkeypatch.setattr(script, "PAGE", page)
+    monkeypatch.setattr(sys, "argv", ["make_op_table.py", "--check"])
+    assert script.main() == 1
+    monkeypatch.setattr(sys, "argv", ["make_op_table.py"])
+    assert script.main() == 0
+    monkeypatch.setattr(sys, "argv", ["make_op_table.py", "--check"])
+    assert script.main() == 0
