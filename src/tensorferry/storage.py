@@ -38,11 +38,14 @@ class SourceFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Copy `length` bytes at `offset` without touching the map."""
-        if hasattr(os, "pread"):
-            data = os.pread(self._file.fileno(), length, offset)
-        else:  # Windows
-            self._file.seek(offset)
-            data = self._file.read(length)
+        try:
+            if hasattr(os, "pread"):
+                data = os.pread(self._file.fileno(), length, offset)
+            else:  # Windows
+                self._file.seek(offset)
+                data = self._file.read(length)
+        except OSError as error:
+            raise SourceError(f"'{self.path}' cannot be read", where=f"byte {offset}", why=error.strerror or str(error)) from error
         if len(data) != length:
             raise SourceError(
                 f"'{self.path}' ended early",

@@ -62,12 +62,12 @@ def options_field(table: str) -> str:
     return next(field for field, union in OPTIONS_UNIONS.items() if table in schema().unions[union])
 
 
-def oldest_runtime(used: Iterable[tuple[str, int]]) -> str:
-    """The first release of TensorFlow Lite that runs all these (operator, version); "" when none of them says.
+def oldest_runtime(used: Iterable[tuple[str, int]], at_least: str = "") -> str:
+    """The first release of TensorFlow Lite, from `at_least` on, that runs all these (operator, version); "" when none of them says.
 
     Raises GraphError for a version that no release knows.
     """
-    newest: tuple[int, ...] = ()
+    newest: tuple[int, ...] = tuple(map(int, at_least.split("."))) if at_least else ()
     for name, version in used:
         releases = operator(name).oldest
         if releases and not (0 < version <= len(releases) and releases[version - 1]):

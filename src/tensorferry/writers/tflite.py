@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tensorferry.errors import TargetError
 from tensorferry.ir import Graph, Quantization
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.flatbuffer import Reserved, TableBuilder, fill, fill_reference
@@ -23,8 +22,8 @@ ALIGNMENT = 16
 ORDINARY_LIMIT = (1 << 31) - 1
 """An ordinary flatbuffer must stay below this many bytes: readers check references as signed 32-bit numbers."""
 _RUNTIME_BYTES = 16  # the official converter pads the version string to this size
-_LONG_OFFSET_RUNTIME = "2.15.0"
-"""TODO"""
+LONG_OFFSETS_RUNTIME = "2.14.0"
+"""The first runtime that finds buffers by 64-bit offsets: TFLite 2.13.0 was tried and says that an input lacks data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +66,21 @@ def write_tflite(
 ) -> TfliteFacts:
     """Write the graph. `limit` is the size from which on buffers get 64-bit offsets.
 
-    Raises UnsupportedError with all nodes that cannot be expressed, TargetError when the file cannot be written.
+    Raises UnsupportedError, with all nodes that cannot be expressed, before anything is written; OSError from the disk passes
+    through (see `atomic.explaining`).
     """
     program = make_program(graph, signature)
     oldest = tflite_schema.oldest_runtime(program.codes)
     layout = _lay_out(program, description, oldest, long_offsets=False)
+    notices: tuple[str, ...] = ()
     if layout.size >= limit:
+        oldest = tflite_schema.oldest_runtime(program.codes, LONG_OFFSETS_RUNTIME)
         layout = _lay_out(program, description, oldest, long_offsets=True)
-    try:
-        with Path(path).open("wb") as file:
-            _write(file, layout)
-    except OSError as error:
-        raise TargetError(f"'{path}' cannot be written", why=error.strerror or str(error)) from error
+        notices = (
+            f"the file is so large that its weights have 64-bit offsets; runtimes before {LONG_OFFSETS_RUNTIME} cannot load it",
+        )
+    with Path(path).open("wb") as file:
+        _write(file, layout)
     return TfliteFacts(
         size=layout.size,
         operators=program.operator_counts(),
@@ -86,6 +88,7 @@ def write_tflite(
         tensor_count=sum(len(subgraph.tensors) for subgraph in program.subgraphs),
         oldest_runtime=oldest,
         long_offsets=layout.long_offsets,
+        notices=notices,
     )
 
 

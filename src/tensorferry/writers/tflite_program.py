@@ -158,7 +158,9 @@ class _Lowering:
 
     def _refuse(self, node: Node, refusal: Declined) -> None:
         attributes = refusal.attributes or _format_attributes(node)
-        self._pools.problems.append(Problem(node.name, node.op, refusal.why, refusal.remedy, attributes))
+        problem = Problem(node.name, node.op, refusal.why, refusal.remedy, attributes)
+        if problem not in self._pools.problems:  # a node and the output it makes may be refused for the same reason
+            self._pools.problems.append(problem)
 
     def _lower(self, node: Node) -> tuple[int, ...]:
         spec = ops.find(node.op)
