@@ -118,7 +118,7 @@ def _convolve_depthwise(window: Window, wide: Array, taps: Array) -> Array:
     return result
 
 
-def evaluate_transposed(node: Node, sizes: Array, weights: Array, array: Array) -> Array:
+def evaluate_transposed(node: Node, sizes: Array, weights: Array, array: Array, bias: Array | None = None) -> Array:
     """The gradient of a convolution with respect to its input: each element spreads the filter over the result."""
     window = _window_of(node, array, weights)
     last = to_channels_last(window, _computing(array))
@@ -136,7 +136,7 @@ def evaluate_transposed(node: Node, sizes: Array, weights: Array, array: Array) 
         spread = (points @ _computing(weights[i, j]).T).reshape(batch, rows, columns, -1)
         wide[:, _reached(window.height, i, rows), _reached(window.width, j, columns)] += spread
     (top, _), (left, _) = pads
-    return from_channels_last(window, wide[:, top : top + wanted[0], left : left + wanted[1]].astype(array.dtype, copy=False))
+    return _finish(window, wide[:, top : top + wanted[0], left : left + wanted[1]], bias, array.dtype)
 
 
 def _reached(axis: Axis, tap: int, count: int) -> slice:

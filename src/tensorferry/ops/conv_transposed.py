@@ -21,14 +21,14 @@ from tensorferry.ops.conv import (
 )
 from tensorferry.ops.conv_maths import evaluate_transposed
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec
+from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
 from tensorferry.ops.windows import Window, pad_table, read_window, require_channels_last, require_float32
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
 
 
 def _infer_transposed(node: Node) -> list[Typed]:
-    sizes, filter_value, value = node.inputs
+    sizes, filter_value, value = node.inputs[:3]
     _, _, channels, _ = filter_dims(filter_value)
     shape: Shape = unknown_output(node, batch_of(value), channels)
     assert shape is not None
@@ -51,7 +51,7 @@ def _refuse_dilation(node: Node, window: Window) -> None:
 def _lite_transposed(node: Node) -> Sequence[LiteOp]:
     require_channels_last(node)
     require_float32(node)
-    sizes, filter_value, value = node.inputs
+    sizes, filter_value = node.inputs[:2]
     window = read_window(node, known_filter(node)[:2])
     _refuse_dilation(node, window)
     output = node.output
@@ -65,8 +65,7 @@ def _lite_transposed(node: Node) -> Sequence[LiteOp]:
         wanted = sizes
     else:
         raise Declined("the size of its result is not known", remedy="fix the model's input sizes")
-    options = {"padding": padding, "stride_h": window.height.stride, "stride_w": window.width.stride}
-    return [*turning, LiteOp("TRANSPOSE_CONV", (wanted, weights, value), (output,), options)]
+    return [*turning, _lite_operator(node, window, padding, wanted, weights, output)]
 
 
 def _lite_transposed_and_cropped(node: Node, window: Window, weights: Ref) -> list[LiteOp]:
@@ -78,10 +77,19 @@ def _lite_transposed_and_cropped(node: Node, window: Window, weights: Ref) -> li
     table = pad_table(window)
     whole = tuple(int(length + pads.sum()) for length, pads in zip(shape, table, strict=True))
     wide = Temp("whole", output.dtype, whole)
-    options = {"padding": "VALID", "stride_h": window.height.stride, "stride_w": window.width.stride}
-    inputs = (ArrayTensor(np.asarray(whole, np.int32)), weights, node.inputs[2])
+    operator = _lite_operator(node, window, "VALID", ArrayTensor(np.asarray(whole, np.int32)), weights, wide)
     crop = (wide, ArrayTensor(table[:, 0].astype(np.int32)), ArrayTensor(np.asarray(shape, np.int32)))
-    return [LiteOp("TRANSPOSE_CONV", inputs, (wide,), options), LiteOp("SLICE", crop, (output,))]
+    return [operator, LiteOp("SLICE", crop, (output,))]
+
+
+def _lite_operator(node: Node, window: Window, padding: str, wanted: Ref, weights: Ref, output: Ref) -> LiteOp:
+    options = {"padding": padding, "stride_h": window.height.stride, "stride_w": window.width.stride}
+    activation = lite_activation(node)
+    bias = tuple(node.inputs[3:])
+    inputs = (wanted, weights, node.inputs[2], *bias)
+    if activation == "NONE":
+        return LiteOp("TRANSPOSE_CONV", inputs, (output,), options, 3 if bias else 1)
+    return LiteOp("TRANSPOSE_CONV", inputs, (output,), options | {"fused_activation_function": activation}, 4)
 
 
 def _js_transposed(node: Node) -> Sequence[JsNode]:
@@ -91,7 +99,15 @@ def _js_transposed(node: Node) -> Sequence[JsNode]:
     _refuse_dilation(node, window)
     if node.inputs[0].shape != (4,):
         raise Declined("its input_sizes must have four elements")
-    return [JsNode(node.op, tuple(node.inputs), (node.output,), js_window_attrs(window, node.output))]
+    attrs = js_window_attrs(window, node.output)
+    if len(node.inputs) == 3:
+        return [JsNode(node.op, tuple(node.inputs), (node.output,), attrs)]
+    plain = Temp("plain", node.output.dtype, node.output.shape)
+    biased = {"T": node.output.dtype, "data_format": "NHWC"}
+    return [
+        JsNode(node.op, tuple(node.inputs[:3]), (plain,), attrs),
+        JsNode("BiasAdd", (plain, node.inputs[3]), (node.output,), biased),
+    ]
 
 
 def _transposed_examples() -> Iterator[Example]:
@@ -113,6 +129,11 @@ def _transposed_examples() -> Iterator[Example]:
         stride=2,
         padding=[0, 0, 1, 1, 1, 0, 0, 0],
     )
+    inputs = (np.asarray([2, 8, 10, 3], np.int32), sample(3, 3, 3, 4), sample(2, 4, 5, 4), sample(3))
+    yield Example(inputs, window_example(stride=2), (0, 1, 3), note="bias")
+    for name in sorted(LITE_ACTIVATIONS):
+        yield Example(inputs, window_example(stride=2) | {"activation": name}, (0, 1, 3), note=f"bias and {name}")
+    yield Example(inputs[:3], window_example(stride=2) | {"activation": "Relu"}, (0, 1), note="Relu without bias")
 
 
 SPECS = (
@@ -123,6 +144,9 @@ SPECS = (
         evaluate=evaluate_transposed,
         to_tflite=_lite_transposed,
         to_tfjs=_js_transposed,
+        fuses={"tflite": frozenset(LITE_ACTIVATIONS)},
+        takes_bias=True,
+        bias_at=3,
         examples=_transposed_examples,
     ),
 )

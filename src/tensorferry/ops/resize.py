@@ -118,17 +118,18 @@ def _lite_resize(node: Node) -> Sequence[LiteOp]:
     align, half = _flags(node)
     options = {"align_corners": align, "half_pixel_centers": half}
     value = node.inputs[0]
-    version = 3 if half else 1
     if node.op == "ResizeNearestNeighbor":
         if value.dtype not in _LITE_NEAREST_TYPES:
             raise Declined("TFLite does not resize elements of this type", attributes=f"T={value.dtype}")
-        return [LiteOp("RESIZE_NEAREST_NEIGHBOR", (value, _lite_size(node)), tuple(node.outputs), options, version)]
+        return [
+            LiteOp("RESIZE_NEAREST_NEIGHBOR", (value, _lite_size(node)), tuple(node.outputs), options, 3 if half or align else 1)
+        ]
     source: Ref = value
     before: list[LiteOp] = []
     if value.dtype is not DType.FLOAT32:
         source = Temp("float", DType.FLOAT32, value.shape)
         before = [LiteOp("CAST", (value,), (source,), {"in_data_type": value.dtype.upper(), "out_data_type": "FLOAT32"})]
-    return [*before, LiteOp("RESIZE_BILINEAR", (source, _lite_size(node)), tuple(node.outputs), options, version)]
+    return [*before, LiteOp("RESIZE_BILINEAR", (source, _lite_size(node)), tuple(node.outputs), options, 3 if half else 1)]
 
 
 def _js_resize(node: Node) -> Sequence[JsNode]:

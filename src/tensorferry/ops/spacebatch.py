@@ -120,14 +120,23 @@ def _lite_blocks(node: Node) -> Sequence[LiteOp]:
     _require_lite_type(node)
     if value.rank not in (3, 4):
         raise Declined("TFLite moves blocks of rank 3 and 4 only", attributes=f"rank={value.rank}")
-    block = node.inputs[1].static_shape
-    if block != (value.rank - 2,):
-        raise Declined(
-            "TFLite moves blocks of all axes between batch and channels", attributes=f"block_shape={format_shape(block)}"
-        )
     operator = "SPACE_TO_BATCH_ND" if node.op == "SpaceToBatchND" else "BATCH_TO_SPACE_ND"
-    inputs = (value, *(_int32(each) for each in node.inputs[1:]))
+    inputs = (value, *_lite_block_inputs(node, value.rank - 2))
     return [LiteOp(operator, inputs, tuple(node.outputs), {}, 1 if value.rank == 4 else 3)]
+
+
+def _lite_block_inputs(node: Node, count: int) -> tuple[Ref, ...]:
+    """Block shape and paddings over all `count` axes between batch and channels, which is what TFLite takes."""
+    if node.inputs[1].static_shape == (count,):
+        return tuple(_int32(each) for each in node.inputs[1:])
+    known = _blocks(node)
+    if known is None or len(known[0]) > count:
+        shape = format_shape(node.inputs[1].shape)
+        raise Declined("TFLite moves blocks of all axes between batch and channels", attributes=f"block_shape=[{shape}]")
+    missing = count - len(known[0])
+    block = np.asarray([*known[0], *[1] * missing], np.int32)
+    pads = np.asarray([*known[1], *[(0, 0)] * missing], np.int32)
+    return ArrayTensor(block), ArrayTensor(pads)
 
 
 def _int32(value: Value) -> Ref:
@@ -260,7 +269,7 @@ def _to_batch_examples() -> Iterator[Example]:
     yield Example((sample(1, 4, 6, 3), *_pair([2, 2], [[0, 0], [0, 0]])), {}, (1, 2), note="2x2")
     yield Example((sample(2, 5, 7, 3), *_pair([2, 3], [[1, 0], [0, 2]])), {}, (1, 2), note="2x3 with padding")
     yield Example((sample(2, 6, 3), *_pair([3], [[2, 1]])), {}, (1, 2), note="rank 3")
-    yield Example((sample(2, 4, 6, 3), *_pair([2], [[0, 0]])), {}, (1, 2), note="one axis of two", declines={"tflite": "all axes"})
+    yield Example((sample(2, 4, 6, 3), *_pair([2], [[0, 0]])), {}, (1, 2), note="one axis of two")
 
 
 def _to_space_examples() -> Iterator[Example]:

@@ -68,7 +68,8 @@ class OpSpec:
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Target -> activations the target's operator can apply to its result by itself."""
     takes_bias: bool = False
-    """May carry a bias (rank 1, channels) as third input on both targets."""
+    """May carry a bias (rank 1, channels) as one more input, at `bias_at`, on both targets."""
+    bias_at: int = 2
     pure: bool = True
     """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
     quant: str = ""

@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Value
-from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, substitute, take_over
+from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, take_over
 from tensorferry.tensor import Array, ArrayTensor, DType, ScaledTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,7 @@ def fuse_bias(graph: Graph) -> int:
 
 def _absorb_chain(graph: Graph, node: Node, *, scaling: bool) -> int:
     spec = ops.find(node.op)
-    if spec is None or len(node.inputs) < 2 or node.get("activation"):
-        return 0
-    if not spec.takes_bias and not (scaling and node.op == "Conv2DBackpropInput"):
+    if spec is None or not spec.takes_bias or len(node.inputs) < spec.bias_at or node.get("activation"):
         return 0
     channels = node.output.shape[-1] if node.output.shape else None
     if not isinstance(channels, int) or node.get("data_format", "NHWC") != "NHWC" or not node.output.dtype.is_float:
@@ -74,9 +72,7 @@ def _absorb_chain(graph: Graph, node: Node, *, scaling: bool) -> int:
         return 0
     if not total.is_safe:
         return decline(log, chain[-1], "its scale or shift is not finite or far too large to be put into weights")
-    if not spec.takes_bias:
-        return _scale_only(graph, node, chain, total, channels)
-    if not _apply(graph, node, total, channels):
+    if not _apply(graph, node, spec.bias_at, total, channels):
         return decline(log, node, "its weights or bias are not constant")
     _take_over_chain(graph, node, chain)
     return len(chain)
@@ -87,26 +83,6 @@ def _take_over_chain(graph: Graph, node: Node, chain: Sequence[Node]) -> None:
     for link in chain[:-1]:
         node.origin = node.origin + link.origin
     take_over(graph, node, chain[-1])
-
-
-def _scale_only(graph: Graph, node: Node, chain: Sequence[Node], affine: Affine, channels: int) -> int:
-    """For a convolution without bias: the scale goes into the weights, one AddV2 is left of the chain."""
-    weights = node.inputs[1].constant
-    if weights is None:
-        return decline(log, node, "its weights are not constant")
-    previous = node.inputs[1].producer
-    node.set_input(1, _constant_like(graph, node, node.inputs[1], _scaled(node, weights, affine.scale)))
-    discard(graph, previous)
-    if not np.any(affine.shift):
-        _take_over_chain(graph, node, chain)
-        return len(chain)
-    last = chain[-1]
-    shift = np.broadcast_to(affine.shift, (channels,)).astype(node.output.dtype.numpy)
-    constant = graph.constant(shift, f"{node.name}/shift", before=last, origin=last.origin)
-    name = graph.unique_name(f"{node.name}/scaled")  # the old name stood for other numbers
-    graph.rename(node, name)
-    substitute(graph, last, "AddV2", [node.output, constant], absorbed=chain[:-1])
-    return len(chain)
 
 
 def _follow(graph: Graph, node: Node, channels: int) -> tuple[list[Node], Affine]:
@@ -134,15 +110,16 @@ def _step(graph: Graph, reader: Node, value: Value, channels: int) -> Affine | N
     return step
 
 
-def _apply(graph: Graph, node: Node, affine: Affine, channels: int) -> bool:
+def _apply(graph: Graph, node: Node, bias_at: int, affine: Affine, channels: int) -> bool:
     """Write the affine function into the node's weights and bias; False if they are computed at run time."""
     weights = node.inputs[1].constant
-    bias = node.inputs[2].constant if len(node.inputs) > 2 else None
-    if (weights is None and not affine.only_shifts) or (len(node.inputs) > 2 and bias is None):
+    biased = len(node.inputs) > bias_at
+    bias = node.inputs[bias_at].constant if biased else None
+    if (weights is None and not affine.only_shifts) or (biased and bias is None):
         return False
     old_bias = np.zeros(channels) if bias is None else bias.array().astype(np.float64)
     new_bias = np.broadcast_to(old_bias * affine.scale + affine.shift, (channels,))
-    inputs = list(node.inputs[:2])
+    inputs = list(node.inputs[:bias_at])
     if weights is not None and not affine.only_shifts:
         inputs[1] = _constant_like(graph, node, inputs[1], _scaled(node, weights, affine.scale))
     if bias is not None or np.any(new_bias != 0):
