@@ -370,7 +370,7 @@ def encode_tensor(tensor: Tensor) -> Message:
     if tensor.dtype is DType.STRING:
         for text in tensor.values if isinstance(tensor, FilledTensor) else tensor.array().reshape(-1):
             message.data(TensorProto.STRING, text)
-    elif isinstance(tensor, FilledTensor) and tensor.dtype not in (DType.COMPLEX64, DType.COMPLEX128):
+    elif isinstance(tensor, FilledTensor):
         if tensor.values.size:
             message.data(_VALUE_FIELD[tensor.dtype], _encode_values(tensor.values, tensor.dtype))
     elif tensor.nbytes:
@@ -379,7 +379,7 @@ def encode_tensor(tensor: Tensor) -> Message:
 
 
 def _encode_values(values: Array, dtype: DType) -> bytes:
-    if dtype in (DType.FLOAT32, DType.FLOAT64):
+    if dtype in (DType.FLOAT32, DType.FLOAT64, DType.COMPLEX64, DType.COMPLEX128):
         return values.tobytes()
     if dtype in (DType.FLOAT16, DType.BFLOAT16):
         values = values.view(np.uint16)
