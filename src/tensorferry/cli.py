@@ -261,3 +261,55 @@ def verify(
     screen.show_verification(verification)
     if not verification.passed:
         raise typer.Exit(1)
+
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `zoo list`.", show_default=False)]
+GraphTarget = Annotated[Path, typer.Option("--output", "-o", metavar="GRAPH.pb", help="The frozen graph to write.")]
+Multiplier = Annotated[float | None, typer.Option("--multiplier", help="Width multiplier, such as 0.75.")]
+Resolution = Annotated[int | None, typer.Option("--resolution", min=1, help="Height and width of the input in pixels.")]
+OutputStride = Annotated[int | None, typer.Option("--output-stride", help="8, 16 or 32.")]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="FOLDER|random", help="manifest.json with raw files. Looked for when not given."),
+]
+WeightSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of random weights.")]
+
+
+@zoo_app.command("list")
+@_command
+def zoo_list(as_json: AsJson = False, quiet: Quiet = False, log_level: LogLevel = "warning") -> None:
+    """List the models that can be built.
+
+    [dim]Example:  tensorferry zoo list[/dim]
+    """
+    from tensorferry.zoo.catalog import CATALOG  # noqa: PLC0415
+
+    _screen(quiet, as_json).show_catalog({name: entry.description for name, entry in CATALOG.items()})
+
+
+@zoo_app.command("build")
+@_command
+def zoo_build(
+    model: Model,
+    output: GraphTarget,
+    multiplier: Multiplier = None,
+    resolution: Resolution = None,
+    output_stride: OutputStride = None,
+    weights: Weights = None,
+    seed: WeightSeed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Build a model and write it as a frozen graph.
+
+    [dim]Example:  tensorferry zoo build posenet -o posenet.pb --multiplier 0.75 --resolution 337[/dim]
+    """
+    from tensorferry.zoo.catalog import Wanted, build  # noqa: PLC0415
+
+    screen = _screen(quiet, as_json)
+    wanted = Wanted(multiplier=multiplier, resolution=resolution, output_stride=output_stride, weights=weights, seed=seed)
+    with screen.progress() as progress:
+        progress(f"build {model}")
+        built = build(model, output, wanted)
+    screen.show_built(built)

@@ -18,6 +18,7 @@ from tensorferry.check import Check
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection, NodeRow
 from tensorferry.report import PortFacts, Report, TargetFacts, Verification, to_json
+from tensorferry.zoo.catalog import Built
 
 PLAIN_WIDTH = 120
 """Columns when the output is a file or a pipe."""
@@ -82,8 +83,10 @@ class Screen:
             self._write(verification.to_json())
         elif not self.quiet or not verification.passed:
             for path, check in verification.checks.items():
-                self.out.print(Text.assemble((path, "bold"), "  ", _status(check)))
-                self.out.print(_render_check(check))
+                table = _grid()
+                table.add_row("target", Text(path, style="bold"))
+                _add_proof(table, check)
+                self.out.print(Group(table, _render_check(check)))
 
     def show_inspection(self, inspection: Inspection, *, nodes: bool = False, layers: bool = False) -> None:
         if self.as_json:
@@ -92,6 +95,24 @@ class Screen:
             self._show_rows(inspection.nodes)
         elif not self.quiet:
             self.out.print(render_inspection(inspection, layers=layers))
+
+    def show_catalog(self, models: Mapping[str, str]) -> None:
+        if self.as_json:
+            self._write(to_json(dict(models)))
+        elif not self.quiet:
+            table = _grid()
+            for name, description in models.items():
+                table.add_row(Text(name, style="bold"), description)
+            self.out.print(table)
+
+    def show_built(self, built: Built) -> None:
+        if self.as_json:
+            self._write(to_json(built.as_dict()))
+        elif not self.quiet:
+            self.out.print(
+                f"[bold]{built.path}[/bold]  {built.model}, {format_bytes(built.bytes)}, {built.nodes} nodes", soft_wrap=True
+            )
+            self.out.print(f"weights: {built.weights}", soft_wrap=True)
 
     def _show_rows(self, rows: Sequence[NodeRow]) -> None:
         """One aligned line a node on a terminal; tab-separated for other programs."""
@@ -152,14 +173,20 @@ def _render_target(target: TargetFacts, source_bytes: int) -> RenderableType:
         table.add_row("runs on", target.runtime)
     for notice in target.notices:
         table.add_row("note", Text(notice, style="yellow"))
-    table.add_row("proof", _status(target.check))
+    _add_proof(table, target.check)
     return table
+
+
+def _add_proof(table: Table, check: Check) -> None:
+    table.add_row("proof", _status(check))
+    if check.runtime:
+        table.add_row("run in", check.runtime)
+    if check.reference:
+        table.add_row("compared with", check.reference)
 
 
 def _status(check: Check) -> Text:
     text = Text(check.status, style=STATUS_STYLES[check.status])
-    if check.runtime:
-        text.append(f" in {check.runtime} against {check.reference}", style="default")
     if check.outputs:
         text.append(f", tolerance {check.tolerance:g}", style="dim")
     if check.reason:
@@ -260,7 +287,7 @@ def format_counts(counts: Mapping[str, int], most: int = 8) -> str:
     """`13 CONV_2D, 1 LOGISTIC`; the rest summed up."""
     pieces = [f"{count} {name}" for name, count in list(counts.items())[:most]]
     rest = sum(list(counts.values())[most:])
-    return ", ".join([*pieces, f"{rest} others"] if rest else pieces)
+    return ", ".join([*pieces, f"{rest} more"] if rest else pieces)
 
 
 def format_bytes(count: float) -> str:

@@ -118,9 +118,7 @@ class _Job:
             stages = [stack.enter_context(self._stage(target, kind)) for target, kind in zip(targets, kinds, strict=True)]
             with self._step("read"):
                 graph = _load(self.source, self.options)
-                facts = SourceFacts(
-                    str(self.source), "TensorFlow GraphDef", folder_bytes(self.source), len(graph.nodes), count_ops(graph)
-                )
+                facts = _source_facts(self.source, graph)
             with self._step("optimise"):
                 prepared = graph.copy()
                 pipelines.prepare(prepared)
@@ -142,13 +140,16 @@ class _Job:
         folder = Path(target).parent if Path(target).name == "model.json" else Path(target)
         return StagedFolder(folder, [self.source])
 
-    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> TfliteFacts | TfjsFacts:
+    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> _Written:
         with self._step(f"write {kind}"), explaining(stage.given):
             graph = prepared.copy()
             pipelines.finish(graph, kind)
             if kind == "tflite":
-                return write_tflite(graph, stage.path)
-            return write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
+                facts: TfliteFacts | TfjsFacts = write_tflite(graph, stage.path)
+            else:
+                facts = write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
+        said = [notice for notice in graph.notices if notice not in prepared.notices]
+        return _Written(facts, tuple(dict.fromkeys((*said, *facts.notices))))
 
     def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind]) -> list[Check]:
         if not self.options.verify:
@@ -169,7 +170,7 @@ class _Job:
         prepared: Graph,
         targets: Sequence[PathLike],
         kinds: Sequence[Kind],
-        written: Sequence[TfliteFacts | TfjsFacts],
+        written: Sequence[_Written],
         checks: Sequence[Check],
     ) -> Report:
         return Report(
@@ -188,21 +189,35 @@ def _ports(ports: Sequence[Port], given: Sequence[str] | None) -> tuple[PortFact
     return tuple(describe_port(port, found=given is None) for port in ports)
 
 
-def _target_facts(target: PathLike, kind: Kind, written: TfliteFacts | TfjsFacts, outcome: Check) -> TargetFacts:
-    if isinstance(written, TfliteFacts):
-        size, runtime = written.size, f"TensorFlow Lite {written.oldest_runtime} and later"
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a writer says of its file, and what was decided for that target alone."""
+
+    facts: TfliteFacts | TfjsFacts
+    notices: tuple[str, ...]
+
+
+def _source_facts(source: Path, graph: Graph) -> SourceFacts:
+    form = readers.FORMATS[readers.detect(source)]
+    return SourceFacts(str(source), form, folder_bytes(source), len(graph.nodes), count_ops(graph))
+
+
+def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Check) -> TargetFacts:
+    facts = written.facts
+    if isinstance(facts, TfliteFacts):
+        size, runtime = facts.size, f"TensorFlow Lite {facts.oldest_runtime} and later"
         files: tuple[str, ...] = (Path(target).name,)
     else:
-        size, runtime = written.nbytes, ""
-        files = written.files
+        size, runtime = facts.nbytes, ""
+        files = facts.files
     return TargetFacts(
         path=str(target),
         kind=kind,
         bytes=size,
         files=files,
-        operators=dict(written.operators),
+        operators=dict(facts.operators),
         runtime=runtime,
-        notices=tuple(written.notices),
+        notices=written.notices,
         check=outcome,
     )
 

@@ -62,6 +62,16 @@ def available() -> str | None:
     return _find_node()[1] or None
 
 
+def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The public names of a graph model's inputs and outputs, in the order of its signature."""
+    model = _model_file(path)
+    try:
+        signature = json.loads(model.read_bytes())["signature"]
+        return tuple(signature["inputs"]), tuple(signature["outputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"'{path}' is no {NAME} graph model with a signature", why=str(error)) from error
+
+
 def run(
     path: str | os.PathLike[str],
     inputs: Mapping[str, Array],
