@@ -31,7 +31,7 @@ def test_the_table_tells_operators_expansions_and_limits(script: ModuleType) -> 
     assert "| `MAXIMUM`, `RELU` | `Relu` |" in lines["Relu"]
     assert lines["Softsign"].count("written as `Abs`, `AddV2`, `RealDiv`") == 2
     assert "| `Add` |" in lines["AddV2"]
-    assert "- `Div`, TensorFlow.js: int32 (" in script.table()
+    assert "- `BatchMatMulV2`, TensorFlow.js: broadcast (" in script.table()
 
 
 def test_a_stale_page_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -155,6 +155,7 @@ EXTREMES = NUMBERS | {DType.INT8, DType.UINT8, DType.INT16}
 EXTREME_VERSIONS = {DType.INT8: 2, DType.INT16: 4}
 MAXIMUM = LiteKernel("MAXIMUM", EXTREMES, EXTREME_VERSIONS, wide=3)
 MINIMUM = LiteKernel("MINIMUM", EXTREMES, EXTREME_VERSIONS, wide=3)
+SIGN = LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2})
 ABS = LiteKernel("ABS", FLOATS_AND_INT32, {DType.INT32: 5})
 
 
@@ -200,6 +201,17 @@ def _expand_add_n(graph: Graph, node: Node) -> bool:
     return expansion.finish(reduce(lambda total, value: expansion.make("AddV2", total, value), node.inputs))
 
 
+def _expand_truncated_div(graph: Graph, node: Node) -> bool:
+    """Integers, cut towards zero: the magnitudes are divided, and the signs multiplied."""
+    x, y = node.inputs
+    if not x.dtype.is_integer:
+        return False
+    expansion = Expansion(graph, node)
+    magnitude = expansion.make("FloorDiv", expansion.make("Abs", x), expansion.make("Abs", y))
+    sign = expansion.make("Mul", expansion.make("Sign", x), expansion.make("Sign", y))
+    return expansion.finish(expansion.make("Mul", magnitude, sign))
+
+
 def _js_floor_div(node: Node) -> list[JsNode]:
     """TensorFlow.js's FloorDiv makes int32 of everything."""
     if not node.inputs[0].dtype.is_float:
@@ -225,9 +237,7 @@ def _js_float_only(node: Node) -> list[JsNode]:
 Examples = Callable[[], Iterator[Example]]
 
 
-def _pair_examples(
-    *dtypes: type[np.generic], positive: bool = False, fused: bool = False, declines: Mapping[str, str] | None = None
-) -> Examples:
+def _pair_examples(*dtypes: type[np.generic], positive: bool = False, fused: bool = False) -> Examples:
     """Equal shapes, a row against a matrix, five dimensions, a constant scalar, a fused activation; integers of each type."""
 
     def build() -> Iterator[Example]:
@@ -247,7 +257,7 @@ def _pair_examples(
         for dtype in dtypes:
             signed = np.issubdtype(dtype, np.signedinteger) and not positive
             ints = np.array([[7, -7 if signed else 9, 6]]).astype(dtype)
-            yield Example((ints, np.array([[2], [3]]).astype(dtype)), declines=declines or {}, note=dtype.__name__)
+            yield Example((ints, np.array([[2], [3]]).astype(dtype)), note=dtype.__name__)
 
     return build
 
@@ -293,10 +303,11 @@ BINARY = (
         "Div",
         _divide,
         DIV,
-        _pair_examples(np.int32, declines={"tfjs": "int32"}),
+        _pair_examples(np.int32),
         fold=fold_dims(_fold_truncated, 1),
         to_tfjs=_js_float_only,
         aliases=("TruncateDiv",),
+        expand=_expand_truncated_div,
     ),
     _binary("Maximum", np.maximum, MAXIMUM, _pair_examples(*INTS), fold=_fold_equal(max)),
     _binary("Minimum", np.minimum, MINIMUM, _pair_examples(*INTS), fold=_fold_equal(min)),
@@ -325,16 +336,16 @@ BINARY = (
 )
 
 
-def _single_examples(
-    *dtypes: type[np.generic], positive: bool = False, declines: Mapping[str, str] | None = None, scale: float = 3
-) -> Examples:
+def _single_examples(*dtypes: type[np.generic], positive: bool = False) -> Examples:
+    """Both signs, six dimensions, none; integers of each type."""
+
     def build() -> Iterator[Example]:
-        x = sample(2, 5) * np.float32(scale)
+        x = sample(2, 5) * 3
         yield Example((np.abs(x) + np.float32(0.1) if positive else x,))
         yield Example((np.abs(sample(1, 2, 1, 3, 1, 2)) if positive else sample(1, 2, 1, 3, 1, 2),), note="six dims")
         yield Example((np.array(0.75, np.float32),), note="scalar")
         for dtype in dtypes:
-            yield Example((np.array([[-3, 4], [0, 7]]).astype(dtype),), declines=declines or {}, note=dtype.__name__)
+            yield Example((np.array([[-3, 4], [0, 7]]).astype(dtype),), note=dtype.__name__)
 
     return build
 
@@ -383,7 +394,9 @@ UNARY = (
     _unary("Round", _round, LiteKernel("ROUND", FLOATS), _round_examples),
     _unary("Sin", np.sin, LiteKernel("SIN", FLOATS)),
     _unary("Cos", np.cos, LiteKernel("COS", FLOATS)),
-    _unary("Sign", np.sign, LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}), to_tfjs=same_in_tfjs),
+    _unary(
+        "Sign", np.sign, LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}), _single_examples(np.int32), to_tfjs=same_in_tfjs
+    ),
     _unary("Reciprocal", np.reciprocal, _lite_reciprocal, _single_examples(positive=True), aliases=("Inv",)),
 )
 

@@ -80,10 +80,10 @@ def _prod(x: Array, **how: Any) -> Array:
 
 
 def _mean(x: Array, **how: Any) -> Array:
-    if x.dtype.kind in "fc":
-        return np.asarray(np.mean(x, dtype=x.dtype, **how))
     total = np.asarray(np.sum(x, dtype=x.dtype, **how))
-    count = x.size // max(total.size, 1)
+    count = math.prod(x.shape[axis] for axis in how["axis"]) if x.ndim else 1
+    if x.dtype.kind in "fc":
+        return np.asarray(total / x.dtype.type(count))
     return np.asarray(np.sign(total) * (np.abs(total) // max(count, 1)), dtype=x.dtype)  # towards zero, as TensorFlow
 
 
@@ -143,15 +143,12 @@ def _arg_axis(node: Node) -> int:
 
 
 def _infer_arg(node: Node) -> list[Typed]:
-    shape: Shape = None
-    given = node.inputs[0].shape
-    if given is not None:
-        try:
-            axis = _arg_axis(node)
-            shape = given[:axis] + given[axis + 1 :]
-        except Declined:
-            shape = (UNKNOWN_DIM,) * (len(given) - 1)
-    return [Typed(node["output_type"], shape)]
+    given, axes = node.inputs[0].shape, _axes(node)
+    if given is None:
+        return [Typed(node["output_type"], None)]
+    if axes is None:
+        return [Typed(node["output_type"], (UNKNOWN_DIM,) * (len(given) - 1))]
+    return [Typed(node["output_type"], tuple(dim for axis, dim in enumerate(given) if axis != axes[0]))]
 
 
 def _arg(compute: Callable[..., Any]) -> Callable[[Node, Array, Array], Array]:
