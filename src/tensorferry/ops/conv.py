@@ -9,8 +9,8 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.conv_maths import evaluate_conv, evaluate_depthwise, group_count
+from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.fused import FUSED_ACTIVATION_EXAMPLES, JS_FUSED_ACTIVATIONS, js_maybe_fused
-from tensorferry.ops.replacing import Replacement
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
 from tensorferry.ops.windows import (
@@ -236,32 +236,30 @@ def _expand_groups(graph: Graph, node: Node) -> bool:
     """A depthwise convolution when each group is one channel, else one convolution a group."""
     value, filter_value = node.inputs[:2]
     weights = filter_value.constant
-    if (
-        weights is None
-        or value.shape is None
-        or node.get("data_format") != "NHWC"
-        or len(node.inputs) > 2
-        or node.get("activation")
-    ):
+    if weights is None or value.shape is None or node["data_format"] != "NHWC":
         return False
     height, width, per_group, channels = weights.shape
     incoming = value.shape[3]
     if not isinstance(incoming, int) or incoming == per_group:
         return False
     groups = group_count(incoming, per_group, channels)
-    parts = Replacement(graph, node)
+    attrs = {key: node[key] for key in ("strides", "padding", *WINDOW_ATTRS)}
+    parts = Expansion(graph, node)
     if per_group == 1:
         taps = parts.constant(ReshapedTensor(weights, (height, width, incoming, channels // incoming)), "filter")
-        attrs = {key: node[key] for key in ("strides", "padding", *WINDOW_ATTRS)}
-        return parts.finish(parts.add("DepthwiseConv2dNative", (value, taps), "depthwise", attrs))
-    axis = parts.constant(np.asarray(3, np.int32), "axis")
-    pieces = np.split(weights.array(), groups, axis=-1)
-    split = parts.add_node("Split", (axis, value), "split", {"num_split": groups})
-    results = [
-        parts.add("Conv2D", (part, parts.constant(np.ascontiguousarray(piece), "filter")), "group", node.attrs)
-        for part, piece in zip(split.outputs, pieces, strict=True)
-    ]
-    return parts.finish(parts.add("ConcatV2", (*results, axis), "joined", {"N": groups}))
+        result = parts.make("DepthwiseConv2dNative", value, taps, **attrs)
+    else:
+        pieces = np.split(weights.array(), groups, axis=-1)
+        axis = parts.constant(np.asarray(3, np.int32), "axis")
+        split = parts.make_node("Split", axis, value, num_split=groups)
+        results = [
+            parts.make("Conv2D", part, np.ascontiguousarray(piece), **attrs)
+            for part, piece in zip(split.outputs, pieces, strict=True)
+        ]
+        result = parts.make("ConcatV2", *results, axis, N=groups)
+    for bias in node.inputs[2:]:
+        result = parts.make("BiasAdd", result, bias)
+    return parts.finish(result)
 
 
 # -- examples ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
-from tensorferry.ops.replacing import Replacement
+from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input, same_in_tfjs
 from tensorferry.ops.windows import require_channels_last, require_float32
@@ -99,17 +99,17 @@ def _expand_fused(graph: Graph, node: Node) -> bool:
     if any(each.dtype is not value.dtype for each in vectors) and not _all_constant(vectors):
         return False
     read = [graph.readers(each) > 0 for each in node.outputs]
-    parts = Replacement(graph, node)
+    parts = Expansion(graph, node)
     if node["is_training"]:
         return _expand_training(parts, any(read[1:]))
     slope, shift = _constant_affine(parts) if _all_constant(vectors) else _computed_affine(parts)
-    scaled = parts.add("Mul", (value, slope), "scaled")
-    result = parts.add("AddV2", (scaled, shift), "shifted")
+    scaled = parts.make("Mul", value, slope)
+    result = parts.make("AddV2", scaled, shift)
     mean, variance = vectors[2:]
     return parts.finish(result, mean, variance, mean, variance, *_reserved(parts))
 
 
-def _reserved(parts: Replacement) -> list[Value]:
+def _reserved(parts: Expansion) -> list[Value]:
     """The sixth output, which means something on graphics cards only: on a CPU it is empty."""
     read = any(parts.graph.readers(each) for each in parts.node.outputs[5:])
     return [parts.constant(np.empty(0, np.float32), "reserved")] if read else []
@@ -119,7 +119,7 @@ def _all_constant(vectors: Sequence[Value]) -> bool:
     return all(each.constant is not None for each in vectors)
 
 
-def _constant_affine(parts: Replacement) -> tuple[Value, Value]:
+def _constant_affine(parts: Expansion) -> tuple[Value, Value]:
     """Slope and shift, computed now, shaped to stretch over the image."""
     node = parts.node
     tensors = [each.constant for each in node.inputs[1:]]
@@ -134,25 +134,21 @@ def _constant_affine(parts: Replacement) -> tuple[Value, Value]:
     )
 
 
-def _computed_affine(parts: Replacement) -> tuple[Value, Value]:
+def _computed_affine(parts: Expansion) -> tuple[Value, Value]:
     """The same, while the model runs."""
-    node = parts.node
-    _, scale, offset, mean, variance = node.inputs
-    epsilon = parts.constant(np.asarray(node["epsilon"], variance.dtype.numpy), "epsilon")
-    inverse = parts.add("Rsqrt", (parts.add("AddV2", (variance, epsilon), "raised"),), "inverse")
-    slope = parts.add("Mul", (scale, inverse), "slope")
-    shift = parts.add("Sub", (offset, parts.add("Mul", (mean, slope), "moved")), "shift")
+    _, scale, offset, mean, variance = parts.node.inputs
+    inverse = parts.make("Rsqrt", parts.make("AddV2", variance, float(parts.node["epsilon"])))
+    slope = parts.make("Mul", scale, inverse)
+    shift = parts.make("Sub", offset, parts.make("Mul", mean, slope))
     return _over_image(parts, slope), _over_image(parts, shift)
 
 
-def _over_image(parts: Replacement, vector: Value) -> Value:
+def _over_image(parts: Expansion, vector: Value) -> Value:
     """One element a channel, shaped so that it stretches over the node's image."""
-    if _channel_axis(parts.node) == 3:
-        return vector
-    return parts.add("Reshape", (vector, parts.constant(np.asarray([-1, 1, 1], np.int32), "channels")), "column")
+    return vector if _channel_axis(parts.node) == 3 else parts.make("Reshape", vector, np.asarray([-1, 1, 1], np.int32))
 
 
-def _expand_training(parts: Replacement, statistics: bool) -> bool:
+def _expand_training(parts: Expansion, statistics: bool) -> bool:
     """Statistics of the batch itself: group and instance normalisation are often written so."""
     node = parts.node
     value, scale, offset = node.inputs[:3]
@@ -161,22 +157,19 @@ def _expand_training(parts: Replacement, statistics: bool) -> bool:
         return False
     if statistics and (shape is None or node["exponential_avg_factor"] != 1):
         return False
-    outer = parts.constant(np.asarray([each for each in range(4) if each != _channel_axis(node)], np.int32), "axes")
-    mean = parts.add("Mean", (value, outer), "mean", {"keep_dims": True})
-    centred = parts.add("Sub", (value, mean), "centred")
-    variance = parts.add("Mean", (parts.add("Square", (centred,), "squared"), outer), "variance", {"keep_dims": True})
-    epsilon = parts.constant(np.asarray(node["epsilon"], value.dtype.numpy), "epsilon")
-    inverse = parts.add("Rsqrt", (parts.add("AddV2", (variance, epsilon), "raised"),), "inverse")
-    normal = parts.add("Mul", (centred, inverse), "normal")
-    scaled = parts.add("Mul", (normal, _over_image(parts, scale)), "scaled")
-    result = parts.add("AddV2", (scaled, _over_image(parts, offset)), "shifted")
+    outer = np.asarray([each for each in range(4) if each != _channel_axis(node)], np.int32)
+    mean = parts.make("Mean", value, outer, keep_dims=True)
+    centred = parts.make("Sub", value, mean)
+    variance = parts.make("Mean", parts.make("Square", centred), outer, keep_dims=True)
+    inverse = parts.make("Rsqrt", parts.make("AddV2", variance, float(node["epsilon"])))
+    scaled = parts.make("Mul", parts.make("Mul", centred, inverse), _over_image(parts, scale))
+    result = parts.make("AddV2", scaled, _over_image(parts, offset))
     if not statistics or shape is None:
         return parts.finish(result)
-    vector = parts.constant(np.asarray([-1], np.int32), "vector")
-    mean, variance = (parts.add("Reshape", (each, vector), "statistic") for each in (mean, variance))
+    vector = np.asarray([-1], np.int32)
+    mean, variance = (parts.make("Reshape", each, vector) for each in (mean, variance))
     count = math.prod(shape) // max(shape[_channel_axis(node)], 1)
-    bessel = parts.constant(np.asarray(count / max(count - 1, 1), variance.dtype.numpy), "bessel")
-    unbiased = parts.add("Mul", (variance, bessel), "unbiased")
+    unbiased = parts.make("Mul", variance, count / max(count - 1, 1))
     return parts.finish(result, mean, unbiased, mean, variance, *_reserved(parts))
 
 
@@ -197,14 +190,14 @@ def _refuse_global(node: Node) -> Sequence[LiteOp]:
 
 def _expand_global(graph: Graph, node: Node) -> bool:
     """The same as FusedBatchNormV3, with the operands in another order."""
-    parts = Replacement(graph, node)
+    parts = Expansion(graph, node)
     value, mean, variance, beta, gamma = node.inputs
     if not node["scale_after_normalization"]:
         if gamma.static_shape is None:
             return False
         gamma = parts.constant(np.ones(gamma.static_shape, gamma.dtype.numpy), "ones")
     attrs = {"epsilon": node["variance_epsilon"], "is_training": False, "T": value.dtype, "U": gamma.dtype}
-    return parts.finish(parts.add("FusedBatchNormV3", (value, gamma, beta, mean, variance), "normalised", attrs))
+    return parts.finish(parts.make("FusedBatchNormV3", value, gamma, beta, mean, variance, **attrs))
 
 
 # -- LRN -----------------------------------------------------------------------------------------------------------

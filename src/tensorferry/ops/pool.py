@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
-from tensorferry.ops.replacing import Replacement
+from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
 from tensorferry.ops.windows import (
@@ -166,8 +166,8 @@ def _expand_max_v2(graph: Graph, node: Node) -> bool:
     sizes, strides = (_numbers(each.content) for each in node.inputs[1:])
     if sizes is None or strides is None:
         return False
-    parts = Replacement(graph, node)
-    return parts.finish(parts.add("MaxPool", node.inputs[:1], "pool", _as_max_pool(node, sizes, strides).attrs))
+    parts = Expansion(graph, node)
+    return parts.finish(parts.make("MaxPool", node.inputs[0], **_as_max_pool(node, sizes, strides).attrs))
 
 
 # -- examples ------------------------------------------------------------------------------------------------------
