@@ -1,7 +1,7 @@
 """LiteRT latency and operator counts of several .tflite files, as JSON: ROUNDS FILE...
 
-One thread, XNNPACK as LiteRT applies it by default. The files take turns, so that a slow moment of the machine hits them all;
-a file's figure is the median over the rounds of each round's median.
+One thread, XNNPACK as LiteRT applies it by default. The files take turns, in an order that turns around with each round, so that a
+slow moment of the machine hits them all; a file's figure is the median over the rounds of each round's median.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def count_operators(path: str) -> int:
 def main(rounds: int, paths: list[str]) -> None:
     interpreters = {path: prepare(path) for path in paths}
     samples: dict[str, list[float]] = {path: [] for path in paths}
-    for _ in range(rounds):
-        for path, interpreter in interpreters.items():
-            samples[path].append(time_round(interpreter))
+    for number in range(rounds):
+        for path in paths if number % 2 else reversed(paths):
+            samples[path].append(time_round(interpreters[path]))
     figures = {path: {"latency": statistics.median(samples[path]), "operators": count_operators(path)} for path in paths}
     print(json.dumps(figures))
 
