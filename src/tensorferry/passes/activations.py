@@ -81,10 +81,11 @@ def _bound(node: Node) -> tuple[Value, str, float] | None:
 def fuse_activation(target: str) -> Pass:
     """The pass that lets an operator of the target apply the activation which alone reads its result."""
 
-    def fuse(graph: Graph) -> int:
+    def fuse_activations(graph: Graph) -> int:
+        """The activation that alone reads an operator's result is applied by the operator, where the target can."""
         return for_each_node(graph, lambda inner, node: _fuse(inner, node, target))
 
-    return fuse
+    return fuse_activations
 
 
 def _fuse(graph: Graph, node: Node, target: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import Declined, OpSpec
-from tensorferry.passes.rewriting import Pass, decline, for_each_node
+from tensorferry.passes.rewriting import Pass, decline, for_each_node, insert_after
 from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 def expand_for_target(target: str) -> Pass:
     """The pass that expands each node the target cannot express as it is and whose op knows a simpler form."""
 
-    def expand(graph: Graph) -> int:
+    def expand_ops(graph: Graph) -> int:
+        """Ops the target lacks are written in ops it has, where the op knows how."""
         return for_each_node(graph, lambda inner, node: _expand(inner, node, target))
 
-    return expand
+    return expand_ops
 
 
 def _expand(graph: Graph, node: Node, target: str) -> int:
@@ -33,8 +34,29 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
     why = _refusal(spec, node, target)
     if why is None:
         return 0
+    split = _split_bias(graph, node, spec)
     if not spec.expand(graph, node):
-        return decline(log, node, f"{target} has no form of it ({why}) and it cannot be written in simpler ops")
+        decline(log, node, f"{target} has no form of it ({why}) and it cannot be written in simpler ops")
+        return split
+    return 1
+
+
+def _split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
+    """Expansions know nothing of a fused bias: it becomes a BiasAdd again, which `fuse_bias` may fuse into what comes of it."""
+    if not spec.takes_bias or len(node.inputs) <= spec.bias_at:
+        return 0
+    following = insert_after(graph, node)
+    bias = node.inputs[spec.bias_at]
+    node.set_inputs(node.inputs[: spec.bias_at])
+    name = node.name
+    graph.rename(node, graph.unique_name(f"{name}/product"))
+    value = node.output
+    readers, ports = tuple(value.users), [port for port in graph.outputs if port.value is value]
+    added = ops.add(graph, "BiasAdd", (value, bias), name=name, origin=node.origin, before=following).output
+    for reader in dict.fromkeys(readers):
+        reader.set_inputs([added if each is value else each for each in reader.inputs])
+    for port in ports:
+        port.value = added
     return 1
 
 

@@ -30,8 +30,10 @@ def narrow_types(target: str) -> Pass:
     rules = RULES[target]
 
     def narrow(graph: Graph) -> int:
+        """Element types the target lacks are narrowed, with a notice."""
         return _narrow(graph, rules, target)
 
+    narrow.__name__ = "narrow_types"
     return narrow
 
 

@@ -18,6 +18,7 @@ from tensorferry.passes.dead_nodes import remove_dead_nodes
 from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
+from tensorferry.passes.flattening import permute_flattened_weights, sink_reshapes
 from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
@@ -60,6 +61,7 @@ FUSING = Group(
     (
         recognise_clips,
         recognise_composites,
+        sink_reshapes,
         fold_batch_norm,
         fuse_bias,
         fuse_dilated_convolution,
@@ -68,6 +70,7 @@ FUSING = Group(
         simplify_reshapes,
         simplify_arithmetic,
         move_transposes,
+        permute_flattened_weights,
     ),
     rounds=8,
 )
