@@ -13,17 +13,21 @@ from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
 
-_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "Tout", "T", "type", "TI")
-"""Attributes that tell an output's element type, the telling first."""
+_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "Tout")
+"""Attributes that tell the output's element type. T is not among them: it is the input's, which may differ (Where, IsNan, Less)."""
 
-_LIST_KEYS = ("output_types", "Tout", "out_types", "component_types", "dtypes", "T")
+_PASSING = frozenset({"Switch", "Merge", "Enter", "Exit", "NextIteration"})
+"""TensorFlow 1's control flow, which hands on what it gets: of these T is the output's type."""
+
+_LIST_KEYS = ("output_types", "Tout", "out_types", "component_types", "dtypes")
 
 _WITHOUT_OUTPUT = frozenset(
     {"NoOp", "Assert", "SaveV2", "Save", "SaveSlices", "MergeV2Checkpoints", "PrintV2", "InitializeTableV2"}
 )
 """Ops without outputs that may have no entry of their own."""
 
-UNTYPED = Typed(DType.UNKNOWN, None)
+_HANDLES = ("VarHandleOp", "TensorArrayV3", "TensorArrayGradV3", "Iterator", "OneShotIterator")
+"""Ops whose attributes tell the type of what their output refers to, not of the output, which is a resource."""
 
 
 def outputs_read(reads: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -46,7 +50,10 @@ def guess_types(op: str, attrs: Mapping[str, Any], count: int) -> list[Typed]:
         count = max(count, len(listed))
     else:
         count = max(count, 1)
-    single = next((attrs[key] for key in _TYPE_KEYS if isinstance(attrs.get(key), DType)), DType.UNKNOWN)
+    if op in _HANDLES:
+        return [Typed(DType.RESOURCE if index == 0 else DType.UNKNOWN, None) for index in range(count)]
+    keys = ("T",) if op.removeprefix("Ref") in _PASSING else _TYPE_KEYS
+    single = next((attrs[key] for key in keys if isinstance(attrs.get(key), DType)), DType.UNKNOWN)
     return [
         Typed(
             listed[index] if listed is not None and index < len(listed) else single if index == 0 else DType.UNKNOWN,
