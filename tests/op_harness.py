@@ -320,10 +320,11 @@ def target_graph(case: Case, target: str, *, pipeline: bool, unknown: Unknown | 
     return graph
 
 
-def run_litert(case: Case, graph: Graph, path: Path) -> list[Array]:
+def run_litert(case: Case, graph: Graph, path: Path, *, xnnpack: bool = True) -> list[Array]:
     """Write the graph and run it in LiteRT. UnsupportedError when it cannot be written."""
     write_tflite(graph, path)
-    outputs = litert.run(path, _fed(case, graph)).outputs
+    with litert.LiteRtModel(path, xnnpack=xnnpack) as model:
+        outputs = model.run(_fed(case, graph))
     return [outputs[port.name] for port in graph.outputs]
 
 

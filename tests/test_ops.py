@@ -89,7 +89,10 @@ def sessions() -> Iterator[Mapping[str, tfjs.Session]]:
         yield {"wasm": wasm, "cpu": cpu}
 
 
-def check_target(name: str, target: str, run: Callable[[Graph], list[Array]], *, pipeline: bool) -> None:
+Runner = Callable[[Graph], list[Array]]
+
+
+def check_target(name: str, target: str, run: Runner, *, pipeline: bool) -> None:
     """The target's outputs are TensorFlow's, or the target declines as the example says (the passes may have found a way)."""
     case = CASES[name]
     graph = target_graph(case, target, pipeline=pipeline)
@@ -107,37 +110,53 @@ TARGET_TOLERANCE = 5e-6
 """Of the largest value: targets approximate exp, tanh and their like with their own polynomials."""
 
 
-@pytest.mark.parametrize("pipeline", [False, True], ids=["bare", "passes"])
+@pytest.mark.parametrize(("pipeline", "xnnpack"), [(False, True), (True, False)], ids=["bare", "passes"])
 @pytest.mark.parametrize("name", LITE_CASES)
-def test_litert(name: str, pipeline: bool, tmp_path: Path) -> None:
+def test_litert(name: str, pipeline: bool, xnnpack: bool, tmp_path: Path) -> None:
+    """As it is with XNNPACK's kernels, after the passes with LiteRT's own."""
     case = CASES[name]
-    check_target(name, "tflite", lambda graph: run_litert(case, graph, tmp_path / "model.tflite"), pipeline=pipeline)
-
-
-@pytest.mark.parametrize("name", LITE_CASES)
-def test_litert_with_an_unknown_batch(name: str, tmp_path: Path) -> None:
-    """All passes over a graph whose first size is unknown: right, or declined, never wrong."""
-    case = CASES[name]
-    if all(array.ndim == 0 for array in feeds(case).values()):
-        pytest.skip("its inputs have no batch")
-    graph = target_graph(case, "tflite", pipeline=True, unknown=hide_batch(case))
-    try:
-        outputs = run_litert(case, graph, tmp_path / "model.tflite")
-    except UnsupportedError as error:
-        assert case.spec.name in NEEDS_KNOWN_BATCH or case.example.declines.get("tflite", "?") in str(error), error
-        return
-    assert_close(outputs, as_narrowed(graph, reference(name)), max(case.example.tolerance, TARGET_TOLERANCE))
-
-
-NEEDS_KNOWN_BATCH = frozenset({"FusedBatchNormV3"})
-"""Ops of which some examples are declined by TensorFlow Lite when the first size is unknown: statistics of the batch."""
+    path = tmp_path / "model.tflite"
+    check_target(name, "tflite", lambda graph: run_litert(case, graph, path, xnnpack=xnnpack), pipeline=pipeline)
 
 
 @pytest.mark.parametrize(("pipeline", "backend"), [(False, "wasm"), (True, "cpu")], ids=["bare", "passes"])
 @pytest.mark.parametrize("name", JS_CASES)
 def test_tensorflow_js(name: str, pipeline: bool, backend: str, tmp_path: Path, sessions: Mapping[str, tfjs.Session]) -> None:
+    """As it is in WebAssembly, after the passes in plain JavaScript."""
     case = CASES[name]
     check_target(name, "tfjs", lambda graph: run_tfjs(case, graph, tmp_path / "model", sessions[backend]), pipeline=pipeline)
+
+
+NEEDS_KNOWN_BATCH = {
+    "tflite": frozenset({"FusedBatchNormV3"}),
+    "tfjs": frozenset({"FusedBatchNormV3", "BatchMatMulV2", "StridedSlice"}),
+}
+"""Ops of which some examples are declined when the first size is unknown: statistics of the batch, products of batches, slices
+of booleans."""
+
+
+def check_unknown_batch(name: str, target: str, run: Runner) -> None:
+    """All passes over a graph whose first size is unknown: right, or declined, never wrong."""
+    case = CASES[name]
+    if all(array.ndim == 0 for array in feeds(case).values()):
+        pytest.skip("its inputs have no batch")
+    graph = target_graph(case, target, pipeline=True, unknown=hide_batch(case))
+    try:
+        outputs = run(graph)
+    except UnsupportedError as error:
+        assert case.spec.name in NEEDS_KNOWN_BATCH[target] or target in case.example.declines, error
+        return
+    assert_close(outputs, as_narrowed(graph, reference(name)), max(case.example.tolerance, TARGET_TOLERANCE))
+
+
+@pytest.mark.parametrize("name", LITE_CASES)
+def test_litert_with_an_unknown_batch(name: str, tmp_path: Path) -> None:
+    check_unknown_batch(name, "tflite", lambda graph: run_litert(CASES[name], graph, tmp_path / "model.tflite"))
+
+
+@pytest.mark.parametrize("name", JS_CASES)
+def test_tensorflow_js_with_an_unknown_batch(name: str, tmp_path: Path, sessions: Mapping[str, tfjs.Session]) -> None:
+    check_unknown_batch(name, "tfjs", lambda graph: run_tfjs(CASES[name], graph, tmp_path / "model", sessions["wasm"]))
 
 
 # -- the examples themselves ---------------------------------------------------------------------------------------
