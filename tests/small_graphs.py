@@ -42,3 +42,13 @@ def unsupported_net() -> None:
     x = v1.placeholder(tf.float32, (4, 4), name="x")
     y = tf.raw_ops.MatrixSquareRoot(input=tf.nn.relu(x), name="root")
     tf.raw_ops.Cholesky(input=y, name="lower")
+
+
+def channels_first_net() -> None:
+    """The same kind of net in NCHW, ending in a flattened classifier: `image` -> `scores`."""
+    image = v1.placeholder(tf.float32, (1, 3, 16, 16), name="image")
+    first = tf.nn.conv2d(image, weights(3, 3, 3, 8), 2, "SAME", data_format="NCHW", name="first")
+    active = tf.nn.relu(tf.nn.bias_add(first, weights(8, seed=1), data_format="NC..", name="biased"), name="active")
+    pooled = tf.nn.max_pool2d(active, 2, 2, "VALID", data_format="NCHW", name="pooled")
+    flat = tf.reshape(pooled, (1, -1), name="flat")
+    tf.nn.softmax(tf.matmul(flat, weights(8 * 4 * 4, 5, seed=2), name="product"), name="scores")

@@ -9,19 +9,24 @@ from tensorferry.ir import Graph, Node, Value, format_shape
 from tensorferry.tensor import Tensor
 
 
-def format_graph(graph: Graph, indent: str = "") -> str:
-    """One line a node: `name: float32 [1,8,8,3] = Conv2D(x, weights) padding=SAME`. Constants show a digest of their bytes."""
+def format_graph(graph: Graph, indent: str = "", *, digests: bool = True) -> str:
+    """One line a node: `name: float32 [1,8,8,3] = Conv2D(x, weights) padding=SAME`.
+
+    Large constants show a digest of their bytes; without `digests` only type and shape, for texts that must not depend on the
+    last bit of a machine's arithmetic.
+    """
     lines = [f"{indent}input  {port.name} = {_describe(port.value)}" for port in graph.inputs]
-    lines += [line for node in graph.nodes for line in _format_node(node, indent)]
+    lines += [line for node in graph.nodes for line in _format_node(node, indent, digests)]
     lines += [f"{indent}output {port.name} = {port.value.name}" for port in graph.outputs]
     return "\n".join(lines)
 
 
-def _format_node(node: Node, indent: str) -> list[str]:
+def _format_node(node: Node, indent: str, digests: bool) -> list[str]:
     outputs = ", ".join(_describe(value) for value in node.outputs) or node.name
     inputs = ", ".join(value.name for value in node.inputs)
-    nested = [f"{indent}  {key}:\n{format_graph(graph, indent + '    ')}" for key, graph in node.graphs()]
-    attrs = "".join(f" {key}={format_attribute(node.attrs[key])}" for key in sorted(node.attrs) if key not in dict(node.graphs()))
+    graphs = dict(node.graphs())
+    nested = [f"{indent}  {key}:\n{format_graph(graph, indent + '    ', digests=digests)}" for key, graph in graphs.items()]
+    attrs = "".join(f" {key}={format_attribute(node.attrs[key], digests)}" for key in sorted(node.attrs) if key not in graphs)
     return [f"{indent}{outputs} = {node.op}({inputs}){attrs}", *nested]
 
 
@@ -29,9 +34,11 @@ def _describe(value: Value) -> str:
     return f"{value.name}: {value.dtype} [{format_shape(value.shape)}]"
 
 
-def format_attribute(attribute: Any) -> str:
+def format_attribute(attribute: Any, digests: bool = True) -> str:
     """An attribute in a few characters; small constants in full, large ones by digest."""
     if isinstance(attribute, Tensor):
+        if not digests and (attribute.dtype.is_float or attribute.size > 8):
+            return f"{attribute.dtype}{list(attribute.shape)}".replace(" ", "")
         if attribute.size <= 8:
             return str(attribute.array().tolist()).replace(" ", "")
         digest = hashlib.sha256()
@@ -39,5 +46,5 @@ def format_attribute(attribute: Any) -> str:
             digest.update(piece)
         return f"{attribute.dtype}{list(attribute.shape)}#{digest.hexdigest()[:8]}".replace(" ", "")
     if isinstance(attribute, list | tuple):
-        return "[" + ",".join(format_attribute(each) for each in attribute) + "]"
+        return "[" + ",".join(format_attribute(each, digests) for each in attribute) + "]"
     return str(attribute)
