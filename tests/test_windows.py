@@ -123,6 +123,7 @@ def test_half_precision_is_computed_in_single() -> None:
 def test_statistics_nobody_reads_leave_no_nodes() -> None:
     graph = Graph()
     image = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": (1, 4, 4, 2)}, name="x")
+    numbers = ([1, 2], [3, 4], [5, 6], [7, 8])
     vectors = [graph.constant(np.asarray(each, np.float32), f"v{index}") for index, each in enumerate(numbers)]
     norm = ops.add(graph, "FusedBatchNormV3", (image.output, *vectors), {"is_training": False}, name="norm")
     graph.inputs, graph.outputs = [Port("x", image.output)], [Port("y", norm.outputs[0])]

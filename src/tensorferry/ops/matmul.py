@@ -84,13 +84,14 @@ def _lite_product(node: Node) -> Sequence[LiteOp]:
     require_float32(node)
     one, other = node.inputs[:2]
     turn_one, turn_other = _turns(node)
-    if one.shape is None or other.shape is None:
+    ranks = [2 if node.op == "MatMul" else each.rank for each in (one, other)]
+    if None in ranks:
         raise Declined("the rank of an operand is not known")
-    if other.constant is None or len(other.shape) != 2 or turn_one:
+    if other.constant is None or ranks[1] != 2 or turn_one:
         return _lite_batched(node, turn_one, turn_other)
     weights = other.constant if turn_other else TransposedTensor(other.constant, (1, 0))  # [out, in]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    keep = len(one.shape) > 2
+    keep = ranks[0] != 2
     options = {
         "fused_activation_function": lite_activation(node),
         "weights_format": "DEFAULT",
