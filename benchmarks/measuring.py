@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -45,16 +44,14 @@ def _text(stream: object) -> str:
 
 
 def median_run(command: Sequence[str | Path], times: int, environment: Mapping[str, str] | None = None) -> Run:
-    """Median wall time and largest peak of several runs; the streams are the last one's. Ends with the first that fails."""
+    """The run of median wall time, with the largest peak of all. Ends with the first run that fails."""
     runs: list[Run] = []
     for _ in range(times):
         runs.append(run(command, environment))
         if runs[-1].code:
             return runs[-1]
-    last = runs[-1]
-    return Run(
-        statistics.median(each.seconds for each in runs), max(each.peak for each in runs), last.code, last.output, last.errors
-    )
+    middle = sorted(runs, key=lambda each: each.seconds)[len(runs) // 2]
+    return replace(middle, peak=max(each.peak for each in runs))
 
 
 def size_of(target: Path) -> int:
