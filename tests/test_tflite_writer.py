@@ -15,7 +15,7 @@ from tensorferry.storage import SourceFile
 from tensorferry.targets import LiteOp, Temp
 from tensorferry.tensor import ArrayTensor, CastTensor, DType, FileTensor, ReshapedTensor, Tensor, TransposedTensor
 from tensorferry.writers.tflite import LONG_OFFSETS_RUNTIME, write_tflite
-from tensorferry.writers.tflite_payload import Payload, identity_of, pack_strings
+from tensorferry.writers.tflite_payload import Payload, identity_of, pack_nibbles, pack_strings
 
 FORMS = pytest.mark.parametrize("limit", [1 << 31, 1], ids=["ordinary", "long offsets"])
 
@@ -340,6 +340,21 @@ def test_strings_are_packed_with_offsets():
     packed = pack_strings(np.array([[b"ab", b""], ["é", b"\0"]], object))
     assert np.frombuffer(packed[:24], "<i4").tolist() == [4, 24, 26, 26, 28, 29]
     assert packed[24:] == b"ab\xc3\xa9\0"
+
+
+def test_int4_is_packed_two_a_byte(path, with_op):
+    values = np.array([[1, -2, 7], [-8, 0, 3], [5, -1, -7]], np.int8)
+    assert pack_nibbles(values) == bytes([0xE1, 0x87, 0x30, 0xF5, 0x09])
+    with_op(
+        "Pass", lambda node: lite("DEQUANTIZE", node, version=6), infer=lambda node: [Typed(DType.FLOAT32, node.inputs[0].shape)]
+    )
+    graph = Graph()
+    x = placeholder(graph, "x", (3, 3))
+    weights = graph.constant(ArrayTensor(values, DType.INT4), "weights")
+    weights.quantization = Quantization((0.5,), (0,))
+    graph.outputs = [Port("y", ops.add(graph, "AddV2", [x, ops.add(graph, "Pass", [weights]).output]).output)]
+    write_tflite(graph, path)
+    assert litert.run(path, {"x": np.zeros((3, 3), np.float32)}).outputs["y"].tolist() == (values / 2).tolist()
 
 
 def test_a_constant_that_hands_out_too_little_is_an_error(path):

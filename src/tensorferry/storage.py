@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 from tensorferry.errors import SourceError
@@ -53,11 +52,6 @@ class SourceFile:
                 why="the file became shorter while it was being read",
             )
         return data
-
-    def chunks(self, offset: int, length: int, limit: int = CHUNK) -> Iterator[memoryview]:
-        """The bytes from `offset` on in pieces of at most `limit`."""
-        for start in range(offset, offset + length, limit):
-            yield memoryview(self.read(start, min(limit, offset + length - start)))
 
     def release(self, offset: int, length: int) -> None:
         """Tell the system that these pages of the map are not needed for now."""

@@ -92,7 +92,7 @@ class Tensor:
         return self.array().reshape(-1)[start:stop]
 
     def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
-        """The elements' bytes, row-major and little-endian, in pieces of about `limit` bytes."""
+        """The elements' bytes, row-major and little-endian, in pieces of whole elements, of about `limit` bytes."""
         step = max(1, limit // self.dtype.numpy.itemsize)
         for start in range(0, self.size, step):
             yield _bytes_of(self.elements(start, min(start + step, self.size)))
@@ -137,9 +137,6 @@ class FileTensor(Tensor):
     def elements(self, start: int, stop: int) -> Array:
         itemsize = self.dtype.numpy.itemsize
         return np.frombuffer(self.file.read(self.offset + start * itemsize, (stop - start) * itemsize), self.dtype.numpy)
-
-    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
-        return self.file.chunks(self.offset, self.nbytes, limit)
 
     def release(self) -> None:
         self.file.release(self.offset, self.nbytes)
@@ -215,6 +212,7 @@ class TransposedTensor(Tensor):
             yield from self.base.chunks(limit)
             return
         source = ArrayTensor(np.ascontiguousarray(self.base.array())) if _holds_transposed(self.base) else self.base
+        limit = max(1, limit // self.dtype.numpy.itemsize) * self.dtype.numpy.itemsize
         for box in _boxes([base[axis] for axis in permutation], TRANSPOSE_SCRATCH // self.dtype.numpy.itemsize):
             data = _bytes_of(_read_box(source, base, permutation, box))
             last = (len(data) - 1) // limit * limit

@@ -1,9 +1,11 @@
-"""The bytes of a TensorFlow Lite buffer: as numpy has them, except strings, which carry a table of offsets."""
+"""The bytes of a TensorFlow Lite buffer: as numpy has them, except strings, which have a table of offsets, and int4, two a byte."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+
+import numpy as np
 
 from tensorferry.errors import GraphError
 from tensorferry.tensor import Array, CastTensor, DType, FileTensor, ReshapedTensor, Tensor, TransposedTensor
@@ -17,7 +19,8 @@ class Payload:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
-        self._packed = pack_strings(tensor.array()) if tensor.dtype is DType.STRING else None
+        pack = _PACKED.get(tensor.dtype)
+        self._packed = None if pack is None else pack(tensor.array())
         self.nbytes = tensor.nbytes if self._packed is None else len(self._packed)
 
     def chunks(self) -> Iterator[memoryview]:
@@ -44,12 +47,19 @@ def pack_strings(array: Array) -> bytes:
     return struct.pack(f"<{len(offsets) + 1}i", len(strings), *offsets) + b"".join(strings)
 
 
+def pack_nibbles(array: Array) -> bytes:
+    """Two int4 elements a byte, the first in the lower half."""
+    nibbles = np.append(array.reshape(-1), np.zeros(array.size % 2, array.dtype)).astype(np.uint8) & 15
+    return (nibbles[::2] | nibbles[1::2] << 4).tobytes()
+
+
+_PACKED = {DType.STRING: pack_strings, DType.INT4: pack_nibbles}
+
+
 def identity_of(tensor: Tensor) -> object:
     """Equal for tensors that hand out the same bytes, as far as that is known without reading much."""
-    if tensor.dtype is DType.STRING:
-        return pack_strings(tensor.array())
-    if tensor.nbytes <= SMALL:
-        return b"".join(tensor.chunks())
+    if tensor.dtype in _PACKED or tensor.nbytes <= SMALL:
+        return b"".join(Payload(tensor).chunks())
     match tensor:
         case ReshapedTensor():
             return identity_of(tensor.base)
