@@ -367,7 +367,6 @@ SPECS = (
     ),
     OpSpec(
         name="DepthwiseConv2dNative",
-        aliases=("DepthwiseConv2D",),
         attrs=WINDOW_ATTRS,
         infer=_infer_depthwise,
         evaluate=evaluate_depthwise,
