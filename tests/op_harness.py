@@ -198,7 +198,8 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
 
     definition = op_def_registry.get(name)
     assert definition is not None, f"TensorFlow has no op {name}: set Example.raw, or add it to COMPOSED"
-    arguments: dict[str, Any] = dict(_arguments(definition, inputs))
+    tensors = [tf.constant(array) for array in inputs]  # else an attribute's default decides their type
+    arguments: dict[str, Any] = dict(_arguments(definition, tensors))
     implied = {each for arg in definition.input_arg for each in (arg.type_attr, arg.type_list_attr, arg.number_attr)}
     for each in definition.attr:
         if each.name not in implied and each.name in attrs and not each.name.startswith("_"):
@@ -216,7 +217,7 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
     return [output.numpy() if hasattr(output, "numpy") else np.asarray(output) for output in outputs]
 
 
-def _arguments(definition: Any, inputs: Sequence[Array]) -> Iterator[tuple[str, Any]]:
+def _arguments(definition: Any, inputs: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     """The inputs under TensorFlow's argument names; a list argument takes all that the single ones leave."""
     spare = len(inputs) - sum(1 for arg in definition.input_arg if not (arg.number_attr or arg.type_list_attr))
     position = 0
