@@ -337,7 +337,11 @@ def test_attributes_take_the_form_of_tensorflow(name, value, encoded):
     assert json.dumps(result) == json.dumps(encoded)
 
 
-@pytest.mark.parametrize("value", [math.inf, math.nan, [1.0, -math.inf], [1, "a"], object(), Graph()], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [math.inf, math.nan, [1.0, -math.inf], [1, "a"], object(), Graph()],
+    ids=["inf", "nan", "infinite list", "mixed list", "object", "graph"],
+)
 def test_attributes_json_cannot_carry_are_declined(value):
     with pytest.raises(Declined, match="alpha"):
         encode_attribute("alpha", value)
