@@ -27,14 +27,10 @@ def converter_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]
         if row["error"]:
             yield row["converter"], row["target"], "failed", "", "", "", "", ""
             continue
-        cells = (
-            f"{row['seconds']:.2f}",
-            f"{row['seconds'] / least:.1f}",
-            f"{row['peak'] / MEBIBYTE:.0f}",
-            f"{row['size'] / MEBIBYTE:.3f}",
-        )
+        time = f"{row['seconds']:.2f}", f"{row['seconds'] / least:.1f}"
+        space = f"{row['peak'] / MEBIBYTE:.0f}", f"{row['size'] / MEBIBYTE:.3f}"
         latency = "" if row["latency"] is None else f"{row['latency'] * 1000:.2f}"
-        yield row["converter"], row["target"], *cells, str(row["operators"] or ""), latency
+        yield row["converter"], row["target"], *time, *space, str(row["operators"] or ""), latency
 
 
 def ratio_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
