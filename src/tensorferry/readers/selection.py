@@ -97,15 +97,18 @@ def _is_end(node: Node, beside: set[Node]) -> bool:
 
 
 def _find_beside(graph: Graph) -> set[Node]:
-    # An Identity of a Switch that nobody reads is a pivot of TensorFlow 1's conditions: others wait for it.
+    # An Identity of a Switch that nobody reads is a pivot of TensorFlow 1's conditions: others wait for it. What guards an Assert
+    # carries that in its name.
     beside: set[Node] = set()
     checks: set[Node] = set()
     for node in reversed(graph.nodes):
         users = [user for value in node.outputs for user in value.users]
-        if node.op in _CHECKS or (users and all(user in checks for user in users)):
+        pivot = not users and node.op == "Identity" and bool(node.inputs) and node.inputs[0].producer.op == "Switch"
+        guard = not users and "/AssertGuard/" in node.name
+        if node.op in _CHECKS or pivot or guard or (users and all(user in checks for user in users)):
             checks.add(node)
             beside.add(node)
-        elif node.op.startswith(_BESIDE) or (not users and node.op == "Identity" and node.inputs[0].producer.op == "Switch"):
+        elif node.op.startswith(_BESIDE):
             beside.add(node)
     return beside
 

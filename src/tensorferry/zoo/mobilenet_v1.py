@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class Architecture:
             raise OptionError(f"the width multiplier must lie above 0 and not above 4, not {self.multiplier}")
         if self.output_stride not in OUTPUT_STRIDES:
             raise OptionError(f"the output stride cannot be {self.output_stride}", remedy="choose 8, 16 or 32")
+        if math.prod(stride for _, stride in self.table) < self.output_stride:
+            raise OptionError(f"these layers do not reach the output stride {self.output_stride}", remedy="choose 8 or 16")
         if len(self.resolution) != 2 or not all(1 <= size <= 1 << 14 for size in self.resolution):
             raise OptionError(f"the resolution cannot be {self.resolution}", remedy="give height and width, 1 to 16384")
 
