@@ -4,8 +4,10 @@ import pytest
 from tensorferry import ops
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Port
-from tensorferry.sampling import UNKNOWN_BATCH, UNKNOWN_SIZE, load_inputs, sample_inputs
+from tensorferry.sampling import UNKNOWN_BATCH, UNKNOWN_SIZES, choose_shapes, load_inputs, sample_inputs
 from tensorferry.tensor import DType
+
+UNKNOWN_SIZE = UNKNOWN_SIZES[0]
 
 
 def graph_with(**inputs):
@@ -31,7 +33,15 @@ def test_unknown_sizes_get_numbers_and_equal_names_equal_ones():
     arrays = sample_inputs(graph)
     assert arrays["a"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, 3)
     assert arrays["b"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, UNKNOWN_SIZE)
-    assert sample_inputs(graph, sizes={"height": 7})["b"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZE, 7)
+    assert sample_inputs(graph, sizes={"height": 7})["b"].shape == (UNKNOWN_BATCH, UNKNOWN_SIZES, choose_shapes, 7)
+
+
+def test_unknown_sizes_agree_with_what_the_graph_needs():
+    graph = graph_with(image=(DType.FLOAT32, ("batch", "height", "width", 3)))
+    target = graph.constant(np.array([-1, 28 * 28 * 3], np.int32), "shape")
+    flat = ops.add(graph, "Reshape", [graph.inputs[0].value, target]).output
+    graph.outputs = [Port("flat", flat)]
+    assert choose_shapes(graph) == {"image": (UNKNOWN_BATCH, 28, 28, 3)}
 
 
 def test_an_unknown_rank_asks_for_a_shape():

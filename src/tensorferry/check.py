@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tensorferry.comparison import OutputError, compare_arrays, compare_outputs
-from tensorferry.errors import FerryError, NodeError, VerificationError
+from tensorferry.errors import FerryError, VerificationError
 from tensorferry.ir import Graph, Port, Value
 from tensorferry.runtimes import Run, litert, tensorflow, tfjs
-from tensorferry.runtimes.reference import evaluate_graph
+from tensorferry.runtimes.reference import can_evaluate, evaluate_graph
 from tensorferry.tensor import Array
 from tensorferry.writers.graphdef import serialize_graphdef
 
@@ -43,6 +43,7 @@ class Check:
     outputs: tuple[OutputError, ...] = ()
     reason: str = ""
     first_wrong: str = ""
+    second_opinion: str = ""  # of a failed check: what the runtime's plain, unoptimised kernels say
     seconds: float = 0.0
 
     @property
@@ -59,6 +60,7 @@ class Check:
             "outputs": [output.as_dict() for output in self.outputs],
             "reason": self.reason,
             "first_wrong": self.first_wrong,
+            "second_opinion": self.second_opinion,
             "seconds": self.seconds,
         }
 
@@ -69,13 +71,9 @@ def compute_reference(graph: Graph, inputs: Mapping[str, Array], runtime: str = 
     TensorFlow also steps in, if it is installed, for a graph with an op that numpy cannot evaluate.
     """
     start = time.perf_counter()
-    if runtime == "numpy":
-        try:
-            outputs = evaluate_graph(graph, inputs)
-            return Reference(graph, inputs, outputs, "Tensorferry's reference (numpy)", time.perf_counter() - start)
-        except NodeError:
-            if tensorflow.available() is not None:
-                raise
+    if runtime == "numpy" and (tensorflow.available() is not None or can_evaluate(graph)):
+        outputs = evaluate_graph(graph, inputs)
+        return Reference(graph, inputs, outputs, "Tensorferry's reference (numpy)", time.perf_counter() - start)
     feeds = {_tensor_name(port): inputs[port.name] for port in graph.inputs}
     results, version = tensorflow.run_graphdef(serialize_graphdef(graph), feeds, [_tensor_name(port) for port in graph.outputs])
     named = {port.name: result for port, result in zip(graph.outputs, results, strict=True)}
@@ -106,6 +104,7 @@ def check_target(kind: str, path: Path, reference: Reference, tolerance: float) 
         tolerance=tolerance,
         outputs=outputs,
         first_wrong="" if passed else find_first_wrong(runtime, path, reference, tolerance),
+        second_opinion="" if passed else ask_plain_kernels(runtime, path, reference, tolerance),
         seconds=time.perf_counter() - start,
     )
 
@@ -127,6 +126,18 @@ def find_first_wrong(runtime: Any, path: Path, reference: Reference, tolerance: 
     search = _FirstWrong(found, tolerance)
     evaluate_graph(reference.graph, reference.inputs, search)
     return search.verdict
+
+
+def ask_plain_kernels(runtime: Any, path: Path, reference: Reference, tolerance: float) -> str:
+    """Tells a wrong model from a wrong fast kernel: the same comparison on the runtime's plain kernels."""
+    try:
+        run: Run = runtime.run_plain(path, reference.inputs)
+    except FerryError as error:
+        return f"its plain kernels refuse the model: {_brief(error)}"
+    right = all(output.passed for output in compare_outputs(reference.outputs, run.outputs, tolerance))
+    if right:
+        return f"in {run.runtime} the result is right: a fast kernel of the runtime is at fault, not the model"
+    return f"in {run.runtime} the result is wrong too"
 
 
 @dataclass(slots=True)
@@ -155,7 +166,7 @@ def raise_if_failed(check: Check, target: str) -> None:
     raise VerificationError(
         f"{target} does not compute what the source computes",
         where=f"first wrong: {check.first_wrong}" if check.first_wrong else "",
-        why=f"{details}; compared in {check.runtime} with {check.reference or 'the reference'}",
+        why="; ".join(filter(None, (details, f"compared in {check.runtime} with {check.reference}", check.second_opinion))),
         remedy="nothing was written. If you can accept this error, raise --tolerance; if not, please report it with the model",
     )
 

@@ -207,9 +207,8 @@ def _render_check(check: Check) -> RenderableType:
         figures = (output.max_absolute, output.mean_absolute, output.relative)
         cosine = "" if math.isnan(output.cosine) else f"{output.cosine:.9f}"
         table.add_row(output.name, *(f"{figure:.2e}" for figure in figures), cosine, mark)
-    if check.first_wrong:
-        return Group(table, Text(f"first wrong: {check.first_wrong}", style="red"))
-    return table
+    remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
+    return Group(table, *(Text(remark, style="red") for remark in remarks if remark))
 
 
 def _render_cost(report: Report) -> Text:

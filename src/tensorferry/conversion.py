@@ -238,5 +238,7 @@ def _check_in_budget(kind: Kind, path: Path, graph: Graph, options: Options, ref
         except FerryError as error:
             if options.verify_inputs or isinstance(error, OptionError):
                 raise
-            return check.skipped(f"the source cannot be evaluated: {error.what}: {error.why}", options.tolerance)
+            sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+            why = f"the source cannot be evaluated on {sizes}: {error.what}: {error.why} (--input-shape, --verify-inputs)"
+            return check.skipped(why, options.tolerance)
     return check.check_target(kind, path, references["reference"], options.tolerance)

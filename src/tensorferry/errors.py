@@ -91,12 +91,16 @@ class Problem:
 class UnsupportedError(FerryError):
     """All nodes that stand in the way of a conversion, in one message."""
 
-    def __init__(self, problems: Sequence[Problem], target: str) -> None:
+    def __init__(self, problems: Sequence[Problem], target: str, *, following: int = 0) -> None:
+        """`following`: how many nodes after these could not be judged, because nothing is known of what they read."""
         count = len(problems)
         ops = sorted({problem.op for problem in problems})
+        lines = [str(problem) for problem in problems]
+        if following:
+            lines.append(f"and {following} nodes behind {'these' if count != 1 else 'it'}, of whose inputs nothing is known")
         super().__init__(
             f"{count} node{'s' if count != 1 else ''} cannot be written as {target}: {', '.join(ops)}",
-            why="\n    " + "\n    ".join(str(problem) for problem in problems),
+            why="".join(f"\n    {line}" for line in lines),
             remedy="choose --outputs that do not need these nodes, or rewrite them in the source model; "
             "docs/ops.md lists what is supported",
         )

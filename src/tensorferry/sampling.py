@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tensorferry.errors import OptionError, SourceError
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Value, format_shape
+from tensorferry import ops
+from tensorferry.errors import FerryError, OptionError, SourceError
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Typed, Value, format_shape
 from tensorferry.tensor import Array, DType
 
-UNKNOWN_SIZE = 64
-"""Stands for an unknown inner size: a multiple of the strides of usual image nets, and cheap."""
+UNKNOWN_SIZES = (64, 32, 224, 28, 96, 128, 299, 16, 8, 4, 2, 1)
+"""Stand for an unknown inner size; the first that the graph's shapes agree with is taken. The sizes of usual nets, cheap first."""
 
 UNKNOWN_BATCH = 2
 """Stands for an unknown leading size: one more than 1, so that a batch fixed by mistake shows."""
@@ -30,26 +31,56 @@ def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None =
     `sizes` gives numbers for named unknown sizes. Equal seeds give equal values.
     """
     generator = np.random.default_rng(seed)
-    known = dict(sizes or {})
-    return {port.name: _sample(port, generator, known) for port in graph.inputs}
+    shapes = choose_shapes(graph, sizes)
+    return {port.name: _random(port.value, shapes[port.name], generator) for port in graph.inputs}
 
 
-def _sample(port: Port, generator: np.random.Generator, sizes: dict[str, int]) -> Array:
+def choose_shapes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+    """A shape for every input, by public name: unknown sizes get numbers that the graph's own shapes agree with, if any do."""
+    candidates = [_fill_in(graph, dict(sizes or {}), standing) for standing in UNKNOWN_SIZES]
+    return next((shapes for shapes in candidates if _agrees(graph, shapes)), candidates[0])
+
+
+def _fill_in(graph: Graph, sizes: dict[str, int], standing: int) -> dict[str, tuple[int, ...]]:
+    return {port.name: _shape(port, sizes, standing) for port in graph.inputs}
+
+
+def _agrees(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Inference over these input shapes meets no contradiction, and a batch stays the batch to the end."""
+    trial = graph.copy()
+    for port in trial.inputs:
+        port.value.retype(Typed(port.value.dtype, shapes[port.name]))
+    given = {port.value.producer for port in trial.inputs}
+    try:
+        for node in trial.nodes:
+            if node not in given:
+                for value, typed in zip(node.outputs, ops.infer(node), strict=True):
+                    value.retype(typed)
+    except (FerryError, ValueError):
+        return False
+    batches = {shape[0] for shape in shapes.values() if len(shape) > 1}
+    ends = [port.value.shape[0] for port in trial.outputs if port.value.shape and len(port.value.shape) > 1]
+    open_batch = all(
+        port.value.shape is not None and isinstance(port.value.shape[0], str) for port in graph.inputs if port.value.shape
+    )
+    return not open_batch or len(batches) != 1 or all(isinstance(end, str) or end in batches for end in ends)
+
+
+def _shape(port: Port, sizes: dict[str, int], standing: int) -> tuple[int, ...]:
     value = port.value
     if value.shape is None:
         raise OptionError(
             f"input '{port.name}' has an unknown rank, so no values can be made for it",
             remedy=f"give its shape (--input-shape {port.name}=1,224,224,3) or values (--verify-inputs FILE.npz)",
         )
-    shape = [_size(dim, axis, len(value.shape), sizes) for axis, dim in enumerate(value.shape)]
-    return _random(value, tuple(shape), generator)
+    batched = len(value.shape) > 1
+    return tuple(_size(dim, sizes, UNKNOWN_BATCH if axis == 0 and batched else standing) for axis, dim in enumerate(value.shape))
 
 
-def _size(dim: Dim, axis: int, rank: int, sizes: dict[str, int]) -> int:
+def _size(dim: Dim, sizes: dict[str, int], standing: int) -> int:
     """A number for a size: equal names get equal numbers."""
     if isinstance(dim, int):
         return dim
-    standing = UNKNOWN_BATCH if axis == 0 and rank > 1 else UNKNOWN_SIZE
     return standing if dim == UNKNOWN_DIM else sizes.setdefault(dim, standing)
 
 

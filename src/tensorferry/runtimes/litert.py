@@ -42,6 +42,12 @@ def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_inter
         return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
 
 
+def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Run:
+    """Run on the runtime's own kernels, without XNNPACK."""
+    with LiteRtModel(path, xnnpack=False) as model:
+        return Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})")
+
+
 def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The public names of the file's inputs and outputs, in its order."""
     with LiteRtModel(path) as model:

@@ -5,7 +5,7 @@ It runs the graph as it was read, before any pass, so that a wrong pass shows as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from tensorferry import ops
 from tensorferry.errors import FerryError, NodeError, OptionError
@@ -40,6 +40,13 @@ def evaluate_graph(graph: Graph, inputs: Mapping[str, Array], observe: Observer 
     return {port.name: _fetch(port.value, arrays) for port in graph.outputs}
 
 
+def can_evaluate(graph: Graph) -> bool:
+    """Whether numpy knows how to compute every op that the outputs need."""
+    needed = _needed(graph, {port.value for port in graph.inputs})
+    specs = [ops.find(node.op) for node in needed]
+    return all(spec is not None and spec.evaluate is not None for spec in specs)
+
+
 def _bind_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[Value, Array]:
     arrays: dict[Value, Array] = {}
     for port in graph.inputs:
@@ -54,7 +61,7 @@ def _bind_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[Value, Array
     return arrays
 
 
-def _needed(graph: Graph, given: Mapping[Value, Array]) -> set[Node]:
+def _needed(graph: Graph, given: Container[Value]) -> set[Node]:
     """The nodes to run: those that the outputs need, not looking behind values that are given."""
     waiting = [port.value for port in graph.outputs]
     needed: set[Node] = set()

@@ -90,6 +90,11 @@ def run(
         return session.run(path, inputs, outputs=outputs, keep_intermediates=keep_intermediates)
 
 
+def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> TfjsRun:
+    """Run on the backend in plain JavaScript: slow, and free of the faults of fast kernels."""
+    return run(path, inputs, backend="cpu")
+
+
 def run_many(
     models: Iterable[tuple[str | os.PathLike[str], Mapping[str, Array]]], *, backend: Backend = "auto", timeout: float = TIMEOUT
 ) -> list[TfjsRun | FerryError]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from tensorferry import ops
-from tensorferry.errors import GraphError, Problem, UnsupportedError
+from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Shape, Value
+from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.targets import JsNode, Ref, Temp
 from tensorferry.tensor import DType, Tensor
-from tensorferry.text import format_attribute
 from tensorferry.writers.tfjs_attributes import Json, encode_attribute, encode_shape, type_name
 from tensorferry.writers.tfjs_weights import Weight, plan_weight
 
@@ -53,18 +53,20 @@ class Topology:
         self._names = Names(graph)
         self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
         self._node_names: dict[Node, str] = {}
-        self._problems: list[Problem] = []
+        self._refusals = Refusals(TARGET, "to_tfjs")
         self._needed = _find_needed(graph)
         self._name_nodes()
         for port in graph.inputs:
-            self._guard(port.value.producer, lambda port=port: self._add_input(port))  # type: ignore[misc]
+            with self._refusals.collecting(port.value.producer):
+                self._add_input(port)
         for node in self._needed:
-            self._guard(node, lambda node=node: self._add_node(node))  # type: ignore[misc]
-        if not self._problems:
+            with self._refusals.collecting(node):
+                self._add_node(node)
+        if not self._refusals:
             for port in graph.outputs:
-                self._guard(port.value.producer, lambda port=port: self._add_output(port))  # type: ignore[misc]
-        if self._problems:
-            raise UnsupportedError(self._problems, TARGET)
+                with self._refusals.collecting(port.value.producer):
+                    self._add_output(port)
+        self._refusals.raise_if_any()
 
     # -- names -----------------------------------------------------------------------------------------------------
 
@@ -84,14 +86,6 @@ class Topology:
                 self._node_names[node] = self._names.claim(node.name)
 
     # -- nodes -----------------------------------------------------------------------------------------------------
-
-    def _guard(self, node: Node, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Declined as refusal:
-            name = node.origin.names[0] if node.origin.names else node.name  # the one the user knows
-            attributes = refusal.attributes or _format_attributes(node)
-            self._problems.append(Problem(name, node.op, refusal.why, refusal.remedy, attributes))
 
     def _add_input(self, port: Port) -> None:
         name = self._input_names[id(port)]
@@ -133,7 +127,7 @@ class Topology:
             return self._refs[ref]
         tensor = ref.constant if isinstance(ref, Value) else ref
         if not isinstance(tensor, Tensor):
-            if not self._problems:
+            if not self._refusals:
                 raise GraphError(f"'{reader}' reads {ref!r}, which no node makes")
             return ""  # its maker is among the problems
         if tensor not in self._refs:
@@ -189,13 +183,6 @@ def _find_needed(graph: Graph) -> list[Node]:
         if node in needed:
             needed.update(value.producer for value in node.inputs if value not in given)
     return [node for node in graph.nodes if node in needed]
-
-
-def _format_attributes(node: Node) -> str:
-    shown = (
-        f"{key}={format_attribute(value)}" for key, value in sorted(node.attrs.items()) if not isinstance(value, Graph | Tensor)
-    )
-    return ", ".join(shown)
 
 
 def _tensor_info(tensor: str, dtype: DType, shape: Shape) -> Json:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensorferry import ops
-from tensorferry.errors import GraphError, Problem, UnsupportedError
+from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value
+from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
 from tensorferry.targets import LiteOp, Ref, Temp
 from tensorferry.tensor import DType, Tensor
-from tensorferry.text import format_attribute
 from tensorferry.wire import tflite_schema
 from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
 
@@ -77,8 +77,7 @@ def make_program(graph: Graph, signature: str) -> Program:
     program = Program(signature, tuple(port.name for port in graph.inputs), tuple(port.name for port in graph.outputs))
     pools = _Pools(program)
     pools.subgraph_of(graph)
-    if pools.problems:
-        raise UnsupportedError(pools.problems, TARGET)
+    pools.refusals.raise_if_any()
     return program
 
 
@@ -87,7 +86,7 @@ class _Pools:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.problems: list[Problem] = []
+        self.refusals = Refusals(TARGET, "to_tflite")
         self._codes: dict[tuple[str, int], int] = {}
         self._buffers: dict[object, int] = {}
         self._subgraphs: dict[Graph, int] = {}
@@ -142,7 +141,9 @@ class _Lowering:
             if node not in inputs and node.op not in _WITHOUT_OPERATOR:
                 self._try(node, self._lower, node)
             elif node.op == "Placeholder" and node not in inputs and node.outputs[0].users:
-                self._refuse(node, Declined("it is read, but it is no input of the graph", remedy="name it among the inputs"))
+                self._pools.refusals.note(
+                    node, Declined("it is read, but it is no input of the graph", remedy="name it among the inputs")
+                )
         numbers = [self._try(port.value.producer, self._number_output, port) for port in self._graph.outputs]
         self._subgraph.outputs = tuple(number for found in numbers for number in found)
 
@@ -153,14 +154,8 @@ class _Lowering:
         try:
             return step(argument)
         except Declined as refusal:
-            self._refuse(node, refusal)
+            self._pools.refusals.note(node, refusal)
             return ()
-
-    def _refuse(self, node: Node, refusal: Declined) -> None:
-        attributes = refusal.attributes or _format_attributes(node)
-        problem = Problem(node.name, node.op, refusal.why, refusal.remedy, attributes)
-        if problem not in self._pools.problems:  # a node and the output it makes may be refused for the same reason
-            self._pools.problems.append(problem)
 
     def _lower(self, node: Node) -> tuple[int, ...]:
         spec = ops.find(node.op)
@@ -242,11 +237,3 @@ class _Lowering:
 
 def _join(owner: str, label: str) -> str:
     return f"{owner}/{label}" if owner else label
-
-
-def _format_attributes(node: Node) -> str:
-    """The node's attributes in a line, for an error; weights and nested graphs are left out."""
-    shown = (
-        f"{key}={format_attribute(value)}" for key, value in sorted(node.attrs.items()) if not isinstance(value, Graph | Tensor)
-    )
-    return ", ".join(shown)
