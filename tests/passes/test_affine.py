@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from surroundings import Net, feeds, held, left_alone, op_names, relative_error
 
-from tensorferry.passes.affine import fold_batch_norm, fuse_bias
+from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_bias
 from tensorferry.passes.dead_nodes import remove_dead_nodes
 from tensorferry.tensor import ArrayTensor, ScaledTensor
 
@@ -152,3 +152,44 @@ def test_scaled_tensor_multiplies_along_the_channel(inner, count):
 def test_the_comparison_can_fail():
     one = {"y": np.ones(3, np.float32)}
     assert relative_error(one, {"y": one["y"] * np.float32(1.01)}) > 0.009
+
+
+@pytest.mark.parametrize("op", OPS[:4])
+@pytest.mark.parametrize("factor", ["number", "channels", "divisor"])
+def test_a_scale_before_goes_into_the_weights(op, factor):
+    net, made = _with_norm(op)
+    node = made.producer
+    x = node.inputs[0]
+    amount = net.weights(1 if factor == "number" else x.shape[-1], name="factor")
+    before = net.graph.add(
+        "RealDiv" if factor == "divisor" else "Mul", [x, amount], {}, typed=[x.typed], name="before", before=node
+    )
+    net.graph.nodes.remove(amount.producer)
+    net.graph.nodes.insert(0, amount.producer)
+    node.set_input(0, before.output)
+    net.output(net.op("Neg", made), "y")
+    net.output(x, "unscaled")
+    left = held(net.graph, fold_scale_before, changes=1, tolerance=1e-6)
+    assert left == ["Relu", op.removesuffix("Transposed"), "Neg"]
+    assert "before" in node.origin.names
+
+
+def test_a_scale_that_others_read_stays():
+    net = Net()
+    x = net.op("Mul", net.input("x", (1, 4, 4, 3)), 0.5)
+    net.output(net.conv(x, 2), "y")
+    net.output(x, "scaled")
+    assert fold_scale_before(net.graph) == 0
+
+
+def test_a_shift_before_a_convolution_stays():
+    net = Net()
+    net.output(net.conv(net.op("Sub", net.input("x", (1, 4, 4, 3)), 0.5), 2), "y")
+    assert fold_scale_before(net.graph) == 0
+
+
+def test_factors_of_groups_are_not_put_into_the_weights_of_one(caplog):
+    net = Net()
+    x = net.op("Mul", net.input("x", (1, 4, 4, 4)), net.weights(4))
+    net.output(net.op("Conv2D", x, net.weights(3, 3, 2, 6), strides=[1, 1, 1, 1], padding="SAME"), "y")
+    left_alone(net.graph, fold_scale_before, caplog, "cannot be put into the weights")

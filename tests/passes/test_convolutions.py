@@ -137,3 +137,34 @@ def test_padding_with_ones_is_not_the_convolutions(caplog):
     padded = net.op("PadV2", net.input("x", (1, 6, 9, 4)), [[0, 0], [1, 1], [1, 1], [0, 0]], 1.0)
     net.output(net.conv(padded, 3, padding="VALID"), "y")
     left_alone(net.graph, merge_pads, caplog, "zeros around the image")
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(("pads", "crops"), [((0, 0), (0, 0)), ((2, 3), (0, 1)), ((5, 0), (0, 0))])
+@pytest.mark.parametrize("between", [(), ("BiasAdd", "Relu")])
+def test_dilation_over_one_axis(axis, pads, crops, between):
+    net = Net()
+    length = 12 if sum(pads) % 2 == 0 else 11
+    x = net.op("Tanh", net.input("x", (2, length, 4)))
+    spread = net.op("SpaceToBatchND", x, [2], [list(pads)])
+    weights = net.weights(*((1, 3) if axis == 1 else (3, 1)), 4, 5)
+    made = net.op("Conv2D", net.op("ExpandDims", spread, axis - 4), weights, strides=[1, 1, 1, 1], padding="VALID")
+    made = net.op("Squeeze", made, squeeze_dims=[axis - 4])
+    for each in between:
+        made = net.op("BiasAdd", made, net.weights(5)) if each == "BiasAdd" else net.op(each, made)
+    gathered = net.op("BatchToSpaceND", made, [2], [list(crops)], name="gathered")
+    net.output(net.op("Neg", gathered), "y")
+    net.output(gathered, "public")
+    left = held(net.graph, fuse_dilated_convolution, changes=1, tolerance=1e-6)
+    assert left == ["Tanh", "ExpandDims", "Conv2D", "Squeeze", *between, "Neg"]
+    assert net.graph.outputs[1].value.name == "gathered"
+    conv = next(node for node in net.graph.nodes if node.op == "Conv2D")
+    assert list(conv["dilations"]) == ([1, 1, 2, 1] if axis == 1 else [1, 2, 1, 1])
+
+
+def test_another_axis_taken_out_than_put_in_keeps_the_three(caplog):
+    net = Net()
+    spread = net.op("SpaceToBatchND", net.input("x", (2, 12, 4)), [2], [[0, 0]])
+    made = net.op("Conv2D", net.op("ExpandDims", spread, 1), net.weights(1, 6, 4, 5), strides=[1, 1, 1, 1], padding="VALID")
+    net.output(net.op("BatchToSpaceND", made, [2, 1], [[0, 0], [0, 0]]), "y")
+    left_alone(net.graph, fuse_dilated_convolution, caplog, "different or unknown blocks")

@@ -7,7 +7,7 @@ import pytest
 from surroundings import Net, held, left_alone
 
 from tensorferry.passes.arithmetic import simplify_arithmetic
-from tensorferry.passes.flattening import permute_flattened_weights, sink_reshapes
+from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.reshapes import holds_all, same_shape, simplify_reshapes
 from tensorferry.tensor import DType
 
@@ -216,3 +216,44 @@ def test_a_flattened_transpose_that_others_read_stays(caplog):
     net.output(net.op("MatMul", flat, net.weights(60, 7)), "y")
     net.output(flat, "flat")
     left_alone(net.graph, permute_flattened_weights, caplog, "others read")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("op", ["Mean", "Max"])
+def test_axes_of_a_reduction_are_kept_or_dropped_by_itself(op, kept):
+    net = Net()
+    reduced = net.op(op, net.op("Tanh", net.input("x", (2, 5, 6, 4))), [1, 2], keep_dims=kept)
+    shaped = net.op("Reshape", reduced, [-1, 4] if kept else [-1, 1, 1, 4], name="shaped")
+    net.output(net.op("Neg", shaped), "y")
+    net.output(shaped, "public")
+    assert held(net.graph, simplify_reshapes, changes=1) == ["Tanh", op, "Neg"]
+    assert net.graph.outputs[1].value.name == "shaped"
+
+
+def test_a_reduction_that_others_read_keeps_its_reshape():
+    net = Net()
+    reduced = net.op("Mean", net.input("x", (2, 5, 6, 4)), [1, 2])
+    net.output(net.op("Reshape", reduced, [-1, 1, 1, 4]), "y")
+    net.output(reduced, "reduced")
+    assert simplify_reshapes(net.graph) == 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_product_between_reshapes_is_one_over_the_last_axis(turned, biased):
+    net = Net()
+    x = net.op("Tanh", net.input("x", ("batch", 3, 4)))
+    flat = net.op("Reshape", x, [-1, 4])
+    extra = [net.weights(5)] if biased else []
+    made = net.op("MatMul", flat, net.weights(5, 4) if turned else net.weights(4, 5), *extra, transpose_b=turned)
+    shaped = net.op("Reshape", made, [-1, 3, 5], name="shaped")
+    net.output(net.op("Neg", shaped), "y")
+    net.output(shaped, "public")
+    assert held(net.graph, lift_products, changes=1, tolerance=1e-6) == ["Tanh", "BatchMatMulV2", "Neg"]
+
+
+def test_a_product_restored_to_other_axes_stays(caplog):
+    net = Net()
+    flat = net.op("Reshape", net.input("x", (2, 3, 4)), [6, 4])
+    net.output(net.op("Reshape", net.op("MatMul", flat, net.weights(4, 5)), [3, 2, 5]), "y")
+    left_alone(net.graph, lift_products, caplog, "is not what was flattened")

@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Value
-from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, take_over
+from tensorferry.passes.rewriting import SMALL_BYTES, decline, discard, for_each_node, made_by, take_over
 from tensorferry.tensor import Array, ArrayTensor, DType, ScaledTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,44 @@ def _step(graph: Graph, reader: Node, value: Value, channels: int) -> Affine | N
     return step
 
 
+def fold_scale_before(graph: Graph) -> int:
+    """A constant factor that only a convolution or matrix product reads goes into its weights; zeros of padding stay zeros."""
+    return for_each_node(graph, _absorb_scale_before)
+
+
+def _absorb_scale_before(graph: Graph, node: Node) -> int:
+    if node.op not in ("Conv2D", "DepthwiseConv2dNative", "MatMul") or node.get("transpose_a"):
+        return 0
+    value, weights = node.inputs[0], node.inputs[1].constant
+    before = made_by(value, "Mul", "RealDiv")
+    if before is None or weights is None or graph.only_reader(value) is not node or node.get("data_format", "NHWC") != "NHWC":
+        return 0
+    source = next((each for each in before.inputs if each.constant is None), None)
+    step = affine_of(before, source) if source is not None else None
+    if source is None or step is None or source.shape != value.shape:
+        return 0
+    inner, channels = _incoming(node, weights.shape)
+    if (
+        not step.is_safe
+        or step.scale.size not in (1, channels)
+        or (step.scale.size > 1 and (value.shape or ())[-1:] != (channels,))
+    ):
+        return decline(log, before, f"its factors cannot be put into the weights of '{node.name}'")
+    previous = node.inputs[1].producer
+    node.set_input(1, _constant_like(graph, node, node.inputs[1], _small_in_memory(ScaledTensor(weights, step.scale, inner))))
+    node.set_input(0, source)
+    node.origin = node.origin + before.origin
+    discard(graph, before, previous)
+    return 1
+
+
+def _incoming(node: Node, shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many elements of the weights lie behind one step of the incoming channel, and how many such channels there are."""
+    if node.op == "MatMul":
+        return (1, shape[1]) if node.get("transpose_b") else (shape[1], shape[0])
+    return shape[3], shape[2]  # HWIO, HWIM
+
+
 def _apply(graph: Graph, node: Node, bias_at: int, affine: Affine, channels: int) -> bool:
     """Write the affine function into the node's weights and bias; False if they are computed at run time."""
     weights = node.inputs[1].constant
@@ -138,8 +176,11 @@ def _constant_like(graph: Graph, node: Node, value: Value, tensor: Tensor) -> Va
 
 
 def _scaled(node: Node, weights: Tensor, scale: Array) -> Tensor:
-    """The weights with each output channel multiplied; as an array if small."""
-    tensor = ScaledTensor(weights, scale, _inner(node, weights.shape) if scale.size > 1 else 1)
+    """The weights with each output channel multiplied."""
+    return _small_in_memory(ScaledTensor(weights, scale, _inner(node, weights.shape) if scale.size > 1 else 1))
+
+
+def _small_in_memory(tensor: Tensor) -> Tensor:
     return ArrayTensor(tensor.array(), tensor.dtype) if tensor.nbytes <= SMALL_BYTES else tensor
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.windows import Axis
-from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, take_over
+from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, take_over
 
 log = logging.getLogger(__name__)
 
@@ -22,26 +23,53 @@ def fuse_dilated_convolution(graph: Graph) -> int:
     return for_each_node(graph, _fuse)
 
 
+@dataclass(frozen=True, slots=True)
+class Sandwich:
+    """SpaceToBatchND, the convolution, what stands between, BatchToSpaceND.
+
+    Over one axis the convolution works on an image of height (or width) 1: ExpandDims before it, Squeeze after it.
+    """
+
+    before: Node
+    expand: Node | None
+    conv: Node
+    chain: tuple[Node, ...]
+
+    @property
+    def after(self) -> Node:
+        return self.chain[-1]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Of the image's height (0) and width (1), those that are spread over the batch."""
+        if self.expand is None:
+            return (0, 1)
+        axis = (integers(self.expand.inputs[1]) or [0])[0] % 4
+        return {1: (1,), 2: (0,)}.get(axis, ())
+
+
 def _fuse(graph: Graph, conv: Node) -> int:
     if conv.op not in ("Conv2D", "DepthwiseConv2dNative"):
         return 0
-    before = conv.inputs[0].producer
+    expand = made_by(conv.inputs[0], "ExpandDims")
+    before = (expand or conv).inputs[0].producer
     if before.op != "SpaceToBatchND":
         return 0
-    chain = _chain_to_batch_to_space(graph, conv)
+    chain = _chain_to_batch_to_space(graph, conv, expand)
     if chain is None:
         return decline(log, conv, "SpaceToBatchND stands before it, but no BatchToSpaceND after it that nobody else reads")
-    why = _misfit(conv, before, chain[-1])
+    sandwich = Sandwich(before, expand, conv, tuple(chain))
+    why = _misfit(graph, sandwich)
     if why:
         return decline(log, conv, why)
-    pads = _pads(conv, before, chain[-1])
+    pads = _pads(sandwich)
     if pads is None:
         return decline(log, conv, "its space-to-batch paddings and crops are not constant or do not match")
-    _rewrite(graph, conv, before, chain, pads)
+    _rewrite(graph, sandwich, pads)
     return 1
 
 
-def _chain_to_batch_to_space(graph: Graph, conv: Node) -> list[Node] | None:
+def _chain_to_batch_to_space(graph: Graph, conv: Node, expand: Node | None) -> list[Node] | None:
     """The nodes after the convolution up to BatchToSpaceND, each the only reader of the one before."""
     chain: list[Node] = []
     node = conv
@@ -52,45 +80,62 @@ def _chain_to_batch_to_space(graph: Graph, conv: Node) -> list[Node] | None:
         chain.append(reader)
         if reader.op == "BatchToSpaceND":
             return chain
-        if reader.op not in BETWEEN or any(value.constant is None for value in reader.inputs[1:]) or reader.get("is_training"):
+        between = reader.op in BETWEEN or (expand is not None and reader.op == "Squeeze" and reader.get("squeeze_dims"))
+        if not between or any(value.constant is None for value in reader.inputs[1:]) or reader.get("is_training"):
             return None
         node = reader
 
 
-def _misfit(conv: Node, before: Node, after: Node) -> str:
-    """Why the three cannot be one; empty if they can."""
+def _misfit(graph: Graph, sandwich: Sandwich) -> str:
+    """Why it cannot be one; empty if it can."""
+    conv, count = sandwich.conv, len(sandwich.axes)
     if conv.get("data_format", "NHWC") != "NHWC" or conv["padding"] != "VALID":
         return "between SpaceToBatchND and BatchToSpaceND it is not channels-last and VALID"
     if any(stride != 1 for stride in conv["strides"]) or any(rate != 1 for rate in conv.get("dilations") or ()):
         return "between SpaceToBatchND and BatchToSpaceND it has a stride or dilation of its own"
-    rates = integers(before.inputs[1])
-    if rates is None or len(rates) != 2 or integers(after.inputs[1]) != rates:
+    rates = integers(sandwich.before.inputs[1])
+    if rates is None or len(rates) != count or integers(sandwich.after.inputs[1]) != rates:
         return "SpaceToBatchND and BatchToSpaceND have different or unknown blocks"
+    squeezes = sum(node.op == "Squeeze" for node in sandwich.chain)
+    if squeezes != (sandwich.expand is not None) or sandwich.before.inputs[0].rank != sandwich.after.output.rank:
+        return "the axis that is put in before it is not taken out after it"
+    if sandwich.expand is not None and graph.only_reader(sandwich.expand.output) is not conv:
+        return "others read its input"
     return ""
 
 
-def _pads(conv: Node, before: Node, after: Node) -> list[tuple[int, int]] | None:
+def _pads(sandwich: Sandwich) -> list[tuple[int, int]] | None:
     """Rows and columns of padding around the input that remain after the crops; None if unknown or negative."""
-    padded, cropped = integers(before.inputs[2]), integers(after.inputs[2])
-    if padded is None or cropped is None or len(padded) != 4 or len(cropped) != 4 or conv.inputs[1].static_shape is None:
+    padded, cropped = integers(sandwich.before.inputs[2]), integers(sandwich.after.inputs[2])
+    count = 2 * len(sandwich.axes)
+    if padded is None or cropped is None or {len(padded), len(cropped)} != {count}:
         return None
-    pads = [pad - crop for pad, crop in zip(padded, cropped, strict=True)]
-    return None if min(pads) < 0 else [(pads[0], pads[1]), (pads[2], pads[3])]
+    if sandwich.conv.inputs[1].static_shape is None:
+        return None
+    left = [pad - crop for pad, crop in zip(padded, cropped, strict=True)]
+    pads = [(0, 0), (0, 0)]
+    for place, axis in enumerate(sandwich.axes):
+        pads[axis] = (left[2 * place], left[2 * place + 1])
+    return None if min(left) < 0 else pads
 
 
-def _rewrite(graph: Graph, conv: Node, before: Node, chain: list[Node], pads: list[tuple[int, int]]) -> None:
-    rates = integers(before.inputs[1]) or [1, 1]
-    conv.set_input(0, before.inputs[0])
-    conv.attrs["dilations"] = [1, *rates, 1]
-    set_padding(conv, pads)
-    conv.origin = conv.origin + before.origin
-    after = chain[-1]
-    last = chain[-2] if len(chain) > 1 else conv
-    for node in [conv, *chain[:-1]]:
+def _rewrite(graph: Graph, sandwich: Sandwich, pads: list[tuple[int, int]]) -> None:
+    conv, after, before = sandwich.conv, sandwich.after, sandwich.before
+    rates = [1, 1]
+    for axis, rate in zip(sandwich.axes, integers(before.inputs[1]) or [], strict=True):
+        rates[axis] = rate
+    (sandwich.expand or conv).set_input(0, before.inputs[0])
+    moved = [*([sandwich.expand] if sandwich.expand is not None else []), conv, *sandwich.chain[:-1]]
+    last = moved[-1]
+    for node in moved:
+        if node is conv:
+            conv.attrs["dilations"] = [1, *rates, 1]
+            set_padding(conv, pads)
         for value, typed in zip(node.outputs, ops.infer(node), strict=True):
             value.retype(typed)
         if node is not last:
             graph.rename(node, graph.unique_name(f"{node.name}/dilated"))  # the old name stood for other numbers
+    conv.origin = conv.origin + before.origin
     discard(graph, before)
     if len(last.outputs) == 1:
         take_over(graph, last, after)

@@ -10,8 +10,8 @@ from tensorferry import ops
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.passes.affine import affine_of
 from tensorferry.passes.constants import transposed
-from tensorferry.passes.reshapes import permutation_of
-from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by
+from tensorferry.passes.reshapes import RELABELLING, permutation_of, same_shape
+from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, substitute
 from tensorferry.tensor import ReshapedTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def _sink(graph: Graph, node: Node) -> int:
     if not node.inputs or len(node.outputs) != 1:
         return 0
     for value in node.inputs:
-        reshape = made_by(value, "Reshape")
+        reshape = made_by(value, *RELABELLING)
         if reshape is None or graph.only_reader(value) is not node or not _is_product(graph, reshape.inputs[0], reshape):
             continue
         if node.output.shape != value.shape or not _works_on_channels(node, value, reshape.inputs[0]):
@@ -92,6 +92,30 @@ def _flat_constant(graph: Graph, node: Node, value: Value, flat: Value) -> Value
         return value
     shape = (tensor.size,) if tensor.size > 1 else ()
     return graph.constant(ReshapedTensor(tensor, shape), f"{value.producer.name}/flat", before=node, origin=value.producer.origin)
+
+
+def lift_products(graph: Graph) -> int:
+    """reshape to a matrix, product with constant weights, reshape back: one product over the last axis."""
+    return for_each_node(graph, _lift)
+
+
+def _lift(graph: Graph, node: Node) -> int:
+    if node.op != "MatMul" or node.get("transpose_a") or node.get("activation") or node.inputs[1].constant is None:
+        return 0
+    before = made_by(node.inputs[0], "Reshape")
+    after = graph.only_reader(node.output)
+    if before is None or after is None or after.op != "Reshape" or after.inputs[0] is not node.output:
+        return 0
+    source, flat, columns = before.inputs[0], node.inputs[0].shape, node.output.shape
+    if source.shape is None or flat is None or columns is None or len(source.shape) < 3:
+        return 0
+    if source.shape[-1] != flat[-1] or not isinstance(flat[-1], int):
+        return decline(log, node, "what is flattened before it is more than the outer axes")
+    if not same_shape((*source.shape[:-1], columns[-1]), after.output.shape):
+        return decline(log, node, "what is restored after it is not what was flattened before")
+    attrs = {"adj_x": False, "adj_y": bool(node.get("transpose_b"))}
+    substitute(graph, after, "BatchMatMulV2", [source, *node.inputs[1:]], attrs, absorbed=[node, before])
+    return 1
 
 
 # -- flattened layouts ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tensorferry.errors import GraphError, NodeError
 from tensorferry.ir import Graph, verify
 from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
-from tensorferry.passes.affine import fold_batch_norm, fuse_bias
+from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_bias
 from tensorferry.passes.arithmetic import simplify_arithmetic
 from tensorferry.passes.composites import recognise_composites
 from tensorferry.passes.constants import fold_constants
@@ -18,7 +18,7 @@ from tensorferry.passes.dead_nodes import remove_dead_nodes
 from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
-from tensorferry.passes.flattening import permute_flattened_weights, sink_reshapes
+from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
@@ -64,6 +64,8 @@ FUSING = Group(
         sink_reshapes,
         fold_batch_norm,
         fuse_bias,
+        fold_scale_before,
+        lift_products,
         fuse_dilated_convolution,
         merge_pads,
         fold_constants,

@@ -9,10 +9,13 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Value
-from tensorferry.passes.rewriting import bypass, decline, discard, for_each_node, integers, made_by, substitute
+from tensorferry.passes.rewriting import bypass, decline, discard, for_each_node, integers, made_by, substitute, take_over
+from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
+
+REDUCTIONS = ("Mean", "Sum", "Max", "Min", "Prod", "All", "Any")
 
 RELABELLING = ("Reshape", "Squeeze", "ExpandDims")
 """Ops that keep the elements in their order under another shape."""
@@ -37,7 +40,7 @@ def _relabel(graph: Graph, node: Node) -> int:
         return bypass(graph, node, source)
     inner = made_by(source, *RELABELLING)
     if inner is None:
-        return 0
+        return _keep_reduced_axes(graph, node)
     origin = inner.inputs[0]
     if same_shape(origin.shape, node.output.shape):
         return bypass(graph, node, origin)
@@ -49,6 +52,23 @@ def _relabel(graph: Graph, node: Node) -> int:
         discard(graph, inner)
         return 1
     return _reshape_at_once(graph, node, inner)
+
+
+def _keep_reduced_axes(graph: Graph, node: Node) -> int:
+    """A reshape that only puts back, or takes away, the axes of size 1 of the reduction before it."""
+    reduction = made_by(node.inputs[0], *REDUCTIONS)
+    if reduction is None or graph.only_reader(node.inputs[0]) is not node:
+        return 0
+    kept = {**reduction.attrs, "keep_dims": not reduction.get("keep_dims")}
+    probe = Node(reduction.name, reduction.op, reduction.inputs, kept, ())
+    typed = infer_known(probe)
+    probe.set_inputs(())
+    if not typed or not same_shape(typed[0].shape, node.output.shape):
+        return 0
+    reduction.attrs = kept
+    reduction.output.retype(typed[0])
+    take_over(graph, reduction, node)
+    return 1
 
 
 def _copies_sizes(node: Node) -> bool:

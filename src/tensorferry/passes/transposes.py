@@ -16,7 +16,7 @@ import numpy as np
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.passes.constants import transposed
 from tensorferry.passes.layout import transpose_after
-from tensorferry.passes.reshapes import permutation_of
+from tensorferry.passes.reshapes import REDUCTIONS, permutation_of
 from tensorferry.passes.rewriting import SMALL_BYTES, bypass, decline, discard, holds, integers, live_nodes
 from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import ReshapedTensor, Tensor
@@ -102,7 +102,6 @@ BROADCASTING = frozenset(
 )
 """All inputs are broadcast against each other."""
 
-REDUCTIONS = frozenset({"Mean", "Sum", "Max", "Min", "Prod", "All", "Any"})
 PADS = frozenset({"Pad", "PadV2", "MirrorPad"})
 
 
