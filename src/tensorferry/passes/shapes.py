@@ -10,6 +10,7 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.errors import FerryError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
+from tensorferry.ops.shape import reshape_target
 from tensorferry.passes.rewriting import discard, for_each_node
 from tensorferry.tensor import DType
 
@@ -99,14 +100,12 @@ def _fold_content(graph: Graph, node: Node, value: Value) -> None:
 
 
 def _settle_reshape(graph: Graph, node: Node) -> int:
-    if node.op != "Reshape" or node.inputs[1].constant is not None or node.inputs[1].content is None:
+    if node.op != "Reshape" or node.inputs[1].constant is not None:
         return 0
-    target = node.inputs[1]
-    content = target.content or ()
-    unknown = [index for index, each in enumerate(content) if isinstance(each, str)]
-    if len(unknown) != 1 or any(isinstance(each, int) and each <= 0 for each in content):
+    target, sizes = node.inputs[1], reshape_target(node.output.shape)
+    if sizes is None:
         return 0
-    sizes = np.asarray([-1 if isinstance(each, str) else each for each in content], target.dtype.numpy)
-    node.set_input(1, graph.constant(sizes, f"{node.name}/shape", before=node, origin=target.producer.origin))
+    constant = np.asarray(sizes, target.dtype.numpy)
+    node.set_input(1, graph.constant(constant, f"{node.name}/shape", before=node, origin=target.producer.origin))
     discard(graph, target.producer)
     return 1
