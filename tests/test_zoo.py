@@ -202,6 +202,7 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def served() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(WEIGHTS)))
+    server.daemon_threads = False  # so that closing waits for every answer
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"

@@ -68,6 +68,8 @@ def _fetch(address: str, target: Path, digest: str, timeout: float) -> None:
                 seen.update(piece)
                 file.write(piece)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         reason = getattr(error, "reason", None) or error
         raise SourceError(f"'{address}' cannot be downloaded", why=str(reason), remedy="check the network connection") from error
     if seen.hexdigest() != digest:
