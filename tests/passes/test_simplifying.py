@@ -257,3 +257,22 @@ def test_a_product_restored_to_other_axes_stays(caplog):
     flat = net.op("Reshape", net.input("x", (2, 3, 4)), [6, 4])
     net.output(net.op("Reshape", net.op("MatMul", flat, net.weights(4, 5)), [3, 2, 5]), "y")
     left_alone(net.graph, lift_products, caplog, "is not what was flattened")
+
+
+def test_several_products_between_reshapes_are_lifted_together():
+    net = Net()
+    x = net.op("Tanh", net.input("x", (2, 3, 4)))
+    first = net.op("Relu", net.op("MatMul", net.op("Reshape", x, [6, 4]), net.weights(4, 5)))
+    second = net.op("MatMul", first, net.weights(5, 2))
+    net.output(net.op("Reshape", second, [2, 3, 2], name="shaped"), "y")
+    left = held(net.graph, lift_products, changes=1, tolerance=1e-6)
+    assert left == ["Tanh", "BatchMatMulV2", "Relu", "BatchMatMulV2"]
+    assert net.graph.outputs[0].value.name == "shaped"
+
+
+def test_products_that_others_read_between_stay():
+    net = Net()
+    first = net.op("MatMul", net.op("Reshape", net.input("x", (2, 3, 4)), [6, 4]), net.weights(4, 5))
+    net.output(net.op("Reshape", first, [2, 3, 5]), "y")
+    net.output(first, "first")
+    assert lift_products(net.graph) == 0

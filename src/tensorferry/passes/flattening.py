@@ -11,7 +11,7 @@ from tensorferry.ir import Graph, Node, Value
 from tensorferry.passes.affine import affine_of
 from tensorferry.passes.constants import transposed
 from tensorferry.passes.reshapes import RELABELLING, permutation_of, same_shape
-from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, substitute
+from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, take_over
 from tensorferry.tensor import ReshapedTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -95,27 +95,47 @@ def _flat_constant(graph: Graph, node: Node, value: Value, flat: Value) -> Value
 
 
 def lift_products(graph: Graph) -> int:
-    """reshape to a matrix, product with constant weights, reshape back: one product over the last axis."""
+    """reshape to a matrix, products with constant weights, reshape back: products over the last axis, without the reshapes."""
     return for_each_node(graph, _lift)
 
 
-def _lift(graph: Graph, node: Node) -> int:
-    if node.op != "MatMul" or node.get("transpose_a") or node.get("activation") or node.inputs[1].constant is None:
+def _lift(graph: Graph, before: Node) -> int:
+    if before.op != "Reshape" or before.inputs[0].shape is None or len(before.inputs[0].shape) < 3:
         return 0
-    before = made_by(node.inputs[0], "Reshape")
-    after = graph.only_reader(node.output)
-    if before is None or after is None or after.op != "Reshape" or after.inputs[0] is not node.output:
+    source, flat = before.inputs[0], before.output.shape
+    chain = _products_after(graph, before)
+    if len(chain) < 2 or source.shape is None or flat is None or len(flat) != 2:
         return 0
-    source, flat, columns = before.inputs[0], node.inputs[0].shape, node.output.shape
-    if source.shape is None or flat is None or columns is None or len(source.shape) < 3:
-        return 0
+    after, columns = chain[-1], chain[-2].output.shape
     if source.shape[-1] != flat[-1] or not isinstance(flat[-1], int):
-        return decline(log, node, "what is flattened before it is more than the outer axes")
-    if not same_shape((*source.shape[:-1], columns[-1]), after.output.shape):
-        return decline(log, node, "what is restored after it is not what was flattened before")
-    attrs = {"adj_x": False, "adj_y": bool(node.get("transpose_b"))}
-    substitute(graph, after, "BatchMatMulV2", [source, *node.inputs[1:]], attrs, absorbed=[node, before])
+        return decline(log, chain[0], "what is flattened before it is more than the outer axes")
+    if columns is None or not same_shape((*source.shape[:-1], columns[-1]), after.output.shape):
+        return decline(log, chain[0], "what is restored after it is not what was flattened before")
+    made = before
+    for node in chain[:-1]:
+        inputs = [source if made is before else made.output, *node.inputs[1:]]
+        op, attrs = node.op, node.attrs
+        if op == "MatMul":
+            op, attrs = "BatchMatMulV2", {"adj_x": False, "adj_y": bool(node.get("transpose_b"))}
+        made = ops.add(graph, op, inputs, attrs, name=f"{node.name}/lifted", origin=node.origin, before=node)
+    made.origin = made.origin + before.origin
+    take_over(graph, made, after)
     return 1
+
+
+def _products_after(graph: Graph, before: Node) -> list[Node]:
+    """Products and activations behind a reshape, each the only reader of the one before, and the Reshape that ends them."""
+    chain: list[Node] = []
+    node = before
+    while (reader := graph.only_reader(node.output)) is not None and not reader.get("activation"):
+        product = reader.op == "MatMul" and not reader.get("transpose_a") and reader.inputs[1].constant is not None
+        if reader.inputs[0] is not node.output or not (product or reader.op in (*ELEMENTWISE, "Reshape")):
+            break
+        chain.append(reader)
+        if reader.op == "Reshape":
+            return chain if any(each.op == "MatMul" for each in chain) else []
+        node = reader
+    return []
 
 
 # -- flattened layouts ---------------------------------------------------------------------------------------------

@@ -65,7 +65,6 @@ FUSING = Group(
         fold_batch_norm,
         fuse_bias,
         fold_scale_before,
-        lift_products,
         fuse_dilated_convolution,
         merge_pads,
         fold_constants,
@@ -84,13 +83,13 @@ TARGETS = ("tflite", "tfjs")
 
 
 def _finishing(target: str) -> tuple[Group, ...]:
-    only_there = (recognise_symmetric_clips,) if target == "tflite" else ()
+    only_there = (recognise_symmetric_clips, lift_products) if target == "tflite" else ()
     return (
         Group("types", (narrow_types(target),)),
         Group(
             "expand", (expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants), rounds=8
         ),
-        Group("fuse", (*only_there, fold_batch_norm, fuse_bias, simplify_reshapes, fuse_activation(target)), rounds=4),
+        Group("fuse", (fold_batch_norm, fuse_bias, *only_there, simplify_reshapes, fuse_activation(target)), rounds=4),
         TIDYING,
     )
 
