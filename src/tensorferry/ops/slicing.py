@@ -156,10 +156,10 @@ def _lite_computed_slice(node: Node) -> list[LiteOp]:
 def _js_strided_slice(node: Node) -> list[JsNode]:
     value, *operands = node.inputs
     plan, strides = known_cuts(node), operands[2].content
-    if plan is not None and any(cut is not None and cut.stride != 1 for cut in plan):
-        return _js_stepped(node, plan)
     attrs = {**masks_of(node), "T": value.dtype, "Index": DType.INT32}
     steps = strides is not None and any(stride != 1 for stride in strides)
+    if steps and plan is not None:
+        return _js_stepped(node, plan)
     if steps and (value.dtype is not DType.FLOAT32 or attrs["shrink_axis_mask"]):
         raise Declined(
             "with steps, TensorFlow.js cuts only float32 tensors between computed bounds, and removes no axis meanwhile",
