@@ -8,7 +8,7 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
 from tensorferry.ops.dims import add_dims, divide_dims, known_integer, known_integers, merge_dims, merge_shapes, unknown_dims
-from tensorferry.ops.index_operands import int32_scalar, int32_vector, narrow_constant, require_dtype
+from tensorferry.ops.index_operands import int32_scalar, int32_vector, narrow_constant, require_dtype, require_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, normalize_axis
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
@@ -144,7 +144,7 @@ def _evaluate_split(node: Node, axis: Array, array: Array) -> tuple[Array, ...]:
     return tuple(np.split(array, int(node["num_split"]), axis=place))
 
 
-_LITE_SPLIT = (DType.FLOAT32, DType.INT32, DType.UINT8, DType.INT8, DType.INT16)
+_LITE_SPLIT = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8, DType.INT16)
 
 
 def _lite_split(node: Node) -> list[LiteOp]:
@@ -167,6 +167,7 @@ def _split_examples() -> Iterator[Example]:
     yield Example((np.array(-1, np.int32), sample(2, 3, 4, 4)), {"num_split": 2}, constants=(0,), note="channels")
     yield Example((np.array(0, np.int32), sample(2, 3)), {"num_split": 1}, constants=(0,), note="one")
     yield Example((np.array(0, np.int32), np.arange(6, dtype=np.int32)), {"num_split": 2}, constants=(0,), note="int32")
+    yield Example((np.array(0, np.int32), np.arange(6)), {"num_split": 3}, constants=(0,), note="int64")
 
 
 def _split_sizes(node: Node) -> tuple[Dim, ...] | None:
@@ -349,9 +350,22 @@ _LITE_UNPACK: Mapping[DType, int] = {
 def _lite_unpack(node: Node) -> list[LiteOp]:
     value = node.inputs[0]
     axis = normalize_axis(int(node["axis"]), known_rank(value))
+    if value.dtype is DType.INT64:
+        return [_lite_pick(node, axis, place) for place in range(len(node.outputs))]
     require_dtype(value, tuple(_LITE_UNPACK), "UNPACK")
     options = {"num": int(node["num"]), "axis": axis}
     return [LiteOp("UNPACK", (value,), tuple(node.outputs), options, _LITE_UNPACK[value.dtype])]
+
+
+def _lite_pick(node: Node, axis: int, place: int) -> LiteOp:
+    """One output of an Unpack as a slice, for UNPACK has no kernel for int64."""
+    rank = require_rank(node.inputs[0], 5, "STRIDED_SLICE")
+    others = (1 << rank) - 1 & ~(1 << axis)
+    at = [place if each == axis else 0 for each in range(rank)]
+    operands = (int32_vector(at), int32_vector([each + 1 for each in at]), int32_vector([1] * rank))
+    masks = {"begin_mask": others, "end_mask": others, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 1 << axis}
+    version = 4 if rank > 4 else 1
+    return LiteOp("STRIDED_SLICE", (node.inputs[0], *operands), (node.outputs[place],), masks, version)
 
 
 def _js_unpack(node: Node) -> list[JsNode]:
@@ -366,6 +380,7 @@ def _unpack_examples() -> Iterator[Example]:
     yield Example((sample(2, 3),), {"num": 3, "axis": -1}, note="last")
     yield Example((np.arange(3, dtype=np.int32),), {"num": 3}, note="to scalars")
     yield Example((sample(2, 3) > 0,), {"num": 2}, note="bool")
+    yield Example((np.arange(6).reshape(2, 3),), {"num": 3, "axis": 1}, note="int64")
 
 
 SPECS = (

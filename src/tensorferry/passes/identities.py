@@ -10,7 +10,7 @@ from tensorferry.passes.rewriting import bypass, decline, discard, for_each_node
 log = logging.getLogger(__name__)
 
 IDENTITIES = frozenset(
-    {"Identity", "Snapshot", "StopGradient", "PreventGradient", "CheckNumerics", "CheckNumericsV2", "EnsureShape"}
+    {"Identity", "Snapshot", "StopGradient", "PreventGradient", "CheckNumerics", "DebugIdentity", "Print", "EnsureShape"}
 )
 RANDOM = frozenset({"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2"})
 MASK_DEPTH = 8
