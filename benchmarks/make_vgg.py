@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tensorferry.writers.graphdef import write_graphdef
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Port, Value
 from tensorferry.tensor import CHUNK, Array, DType, Tensor
+from tensorferry.writers.graphdef import write_graphdef
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block; a 2x2 max pool ends it."""

@@ -11,7 +11,7 @@ from measuring import Run, median_run
 
 RUNS = 11
 HELP_GOAL = 0.25
-HEAVY = ("numpy", "flatbuffers", "ai_edge_litert", "rich", "typer", "tensorflow")
+HEAVY = ("numpy", "flatbuffers", "ai_edge_litert", "rich", "click", "tensorflow")
 COMMANDS = {
     "an empty interpreter": ("-c", "pass"),
     "import tensorferry": ("-c", "import tensorferry"),

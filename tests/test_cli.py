@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from small_graphs import freeze, small_net, unsupported_net
 from tensorferry import conversion

@@ -25,7 +25,7 @@ def test_one_percent_off_fails():
 
 def test_error_is_relative_to_the_largest_reference_value():
     reference = np.array([100.0, 0.0, 1.0])
-    error = compare_arrays("x", reference, reference + [0, 0.5, 0], 1e-2)
+    error = compare_arrays("x", reference, reference + np.array([0, 0.5, 0]), 1e-2)
     assert error.max_absolute == 0.5
     assert error.mean_absolute == pytest.approx(0.5 / 3)
     assert error.relative == 0.005

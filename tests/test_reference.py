@@ -33,7 +33,9 @@ def test_outputs_come_by_public_name_in_order():
 
 def test_the_observer_sees_every_computed_value_in_order():
     seen = []
-    evaluate_graph(two_products(), {"image": np.ones((2, 3), np.float32)}, lambda value, array: seen.append((value.name, array.shape)))
+    evaluate_graph(
+        two_products(), {"image": np.ones((2, 3), np.float32)}, lambda value, array: seen.append((value.name, array.shape))
+    )
     assert seen == [("first", (2, 2)), ("second", (2, 1))]
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from tensorferry.comparison import OutputError, compare_arrays, compare_outputs
 from tensorferry.errors import FerryError, VerificationError
 from tensorferry.ir import Graph, Port, Value
-from tensorferry.runtimes import Run, litert, tensorflow, tfjs
+from tensorferry.runtimes import Run, tensorflow
 from tensorferry.runtimes.reference import can_evaluate, evaluate_graph
 from tensorferry.tensor import Array
 from tensorferry.writers.graphdef import serialize_graphdef
 
-RUNTIMES: Mapping[str, Any] = {"tflite": litert, "tfjs": tfjs}
+_RUNTIMES = {"tflite": "litert", "tfjs": "tfjs"}
 
 Status = Literal["verified", "failed", "not verified"]
 
@@ -84,9 +85,14 @@ def _tensor_name(port: Port) -> str:
     return f"{port.value.producer.name}:{port.value.index}"
 
 
+def runtime_of(kind: str) -> Any:
+    """The module that runs targets of this kind; loaded when one is to be run."""
+    return import_module(f"tensorferry.runtimes.{_RUNTIMES[kind]}")
+
+
 def check_target(kind: str, path: Path, reference: Reference, tolerance: float) -> Check:
     """Run the file and compare. A missing runtime makes a Check that says so; a wrong result one that names the first wrong op."""
-    runtime = RUNTIMES[kind]
+    runtime = runtime_of(kind)
     missing = runtime.available()
     if missing:
         return skipped(missing, tolerance)

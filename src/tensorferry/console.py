@@ -1,24 +1,26 @@
-"""What the command line shows: records in, text for people or JSON for machines out."""
+"""What the command line shows: records in, text for people or JSON for machines out.
+
+Rich is loaded when something is rendered, not before: `--json` and `--quiet` do without it.
+"""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+from tensorferry.report import to_json
 
-from tensorferry.check import Check
-from tensorferry.errors import FerryError
-from tensorferry.inspection import Inspection, NodeRow
-from tensorferry.report import PortFacts, Report, TargetFacts, Verification, to_json
-from tensorferry.zoo.catalog import Built
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tensorferry.errors import FerryError
+    from tensorferry.inspection import Inspection, NodeRow
+    from tensorferry.report import Report, Verification
+    from tensorferry.zoo.catalog import Built
 
 PLAIN_WIDTH = 120
 """Columns when the output is a file or a pipe."""
@@ -26,98 +28,75 @@ PLAIN_WIDTH = 120
 PATIENCE = 1.0
 """Seconds before a progress bar appears: quick work stays quiet."""
 
-KIND_NAMES = {"tflite": "TensorFlow Lite", "tfjs": "TensorFlow.js"}
-STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
-
 
 class Screen:
     """Standard output for results, standard error for errors and progress. Colour only where a terminal is."""
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False, console: Console | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
-        self.out = console or Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-        self.err = Console(stderr=True, highlight=False)
+
+    @cached_property
+    def _out(self) -> Console:
+        from rich.console import Console  # noqa: PLC0415
+
+        return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
     def show_error(self, error: FerryError) -> None:
         if self.as_json:
             self._write(to_json(error.as_dict()))
             return
-        self.err.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
-        for label, text in (("where", error.where), ("why", error.why), ("what to do", error.remedy)):
-            if text:
-                self.err.print(Text.assemble((f"  {label}: ", "dim"), text), soft_wrap=True)
+        from rich.console import Console  # noqa: PLC0415
+
+        from tensorferry.rendering import render_error  # noqa: PLC0415
+
+        Console(stderr=True, highlight=False).print(render_error(error), soft_wrap=True)
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
-        """A function to be told each step; the bar shows itself on a terminal when the work takes longer than PATIENCE."""
-        if self.quiet or self.as_json or not self.err.is_terminal:
+        """A function to be told each step; a bar shows itself on a terminal when the work takes longer than PATIENCE."""
+        if self.quiet or self.as_json or not sys.stderr.isatty():
             yield lambda _step: None
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
-        bar = Progress(*columns, console=self.err, transient=True)
-        task = bar.add_task("", total=None)
-        done = Event()
-
-        def show() -> None:
-            if not done.wait(PATIENCE):
-                bar.start()
-
-        waiting = Thread(target=show, daemon=True)
-        waiting.start()
+        bar = _Bar()
         try:
-            yield lambda step: bar.update(task, description=step)
+            yield bar.tell
         finally:
-            done.set()
-            waiting.join()
             bar.stop()
 
     def show_report(self, report: Report) -> None:
-        if self.as_json:
-            self._write(report.to_json())
-        elif not self.quiet:
-            self.out.print(render_report(report))
+        self._show("render_report", report, report.as_dict)
 
     def show_verification(self, verification: Verification) -> None:
-        if self.as_json:
-            self._write(verification.to_json())
-        elif not self.quiet or not verification.passed:
-            for path, check in verification.checks.items():
-                table = _grid()
-                table.add_row("target", Text(path, style="bold"))
-                _add_proof(table, check)
-                self.out.print(Group(table, _render_check(check)))
-
-    def show_inspection(self, inspection: Inspection, *, nodes: bool = False, layers: bool = False) -> None:
-        if self.as_json:
-            self._write(to_json(inspection.as_dict()))
-        elif nodes:
-            self._show_rows(inspection.nodes)
-        elif not self.quiet:
-            self.out.print(render_inspection(inspection, layers=layers))
+        self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.passed)
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
-        if self.as_json:
-            self._write(to_json(dict(models)))
-        elif not self.quiet:
-            table = _grid()
-            for name, description in models.items():
-                table.add_row(Text(name, style="bold"), description)
-            self.out.print(table)
+        self._show("render_catalog", models, lambda: dict(models))
 
     def show_built(self, built: Built) -> None:
+        self._show("render_built", built, built.as_dict)
+
+    def show_inspection(self, inspection: Inspection, *, nodes: bool = False, layers: bool = False) -> None:
+        if nodes and not self.as_json:
+            self._show_rows(inspection.nodes)
+        else:
+            self._show("render_inspection", inspection, inspection.as_dict, layers=layers)
+
+    def _show(
+        self, renderer: str, record: Any, as_dict: Callable[[], dict[str, Any]], *, even_quiet: bool = False, **how: Any
+    ) -> None:
+        """Print a record by the function of that name in `rendering`, or as JSON."""
         if self.as_json:
-            self._write(to_json(built.as_dict()))
-        elif not self.quiet:
-            self.out.print(
-                f"[bold]{built.path}[/bold]  {built.model}, {format_bytes(built.bytes)}, {built.nodes} nodes", soft_wrap=True
-            )
-            self.out.print(f"weights: {built.weights}", soft_wrap=True)
+            self._write(to_json(as_dict()))
+        elif even_quiet or not self.quiet:
+            from tensorferry import rendering  # noqa: PLC0415
+
+            self._out.print(getattr(rendering, renderer)(record, **how))
 
     def _show_rows(self, rows: Sequence[NodeRow]) -> None:
         """One aligned line a node on a terminal; tab-separated for other programs."""
         lines = [("index", "node", "tensor", "shape", "dtype"), *(row.columns() for row in rows)]
-        if not self.out.is_terminal:
+        if not sys.stdout.isatty():
             self._write("\n".join("\t".join(line) for line in lines))
             return
         widths = [max(len(line[column]) for line in lines) for column in range(5)]
@@ -128,171 +107,30 @@ class Screen:
         sys.stdout.write(text + "\n")
 
 
-# -- the report ----------------------------------------------------------------------------------------------------
+class _Bar:
+    """A progress bar that starts by itself after PATIENCE seconds."""
 
+    def __init__(self) -> None:
+        self._step = ""
+        self._done = Event()
+        self._waiting = Thread(target=self._run, daemon=True)
+        self._waiting.start()
 
-def render_report(report: Report) -> RenderableType:
-    """What went in, what came out, how far it is from the source, what it took."""
-    parts: list[RenderableType] = [_render_source(report), Text()]
-    for target in report.targets:
-        parts += [_render_target(target, report.source.bytes), _render_check(target.check), Text()]
-    parts += [Text(f"note: {notice}", style="yellow") for notice in report.notices]
-    parts.append(_render_cost(report))
-    return Panel(Group(*parts), title="[bold]Tensorferry[/bold]", title_align="left", border_style="cyan", padding=(1, 2))
+    def tell(self, step: str) -> None:
+        self._step = step
 
+    def stop(self) -> None:
+        self._done.set()
+        self._waiting.join()
 
-def _render_source(report: Report) -> RenderableType:
-    source = report.source
-    table = _grid()
-    table.add_row(
-        "source", Text.assemble((source.path, "bold"), f"  {source.format}, {format_bytes(source.bytes)}, {source.nodes} nodes")
-    )
-    for label, ports in (("input", report.inputs), ("output", report.outputs)):
-        for port in ports:
-            table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {_format_port_shape(port)}", _found(port)))
-    return table
+    def _run(self) -> None:
+        if self._done.wait(PATIENCE):
+            return
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-
-def _found(port: PortFacts) -> tuple[str, str]:
-    return ("  (found)" if port.found else "", "dim")
-
-
-def _format_port_shape(port: PortFacts) -> str:
-    if port.shape is None:
-        return "unknown rank"
-    return "[" + ", ".join("?" if size is None else str(size) for size in port.shape) + "]"
-
-
-def _render_target(target: TargetFacts, source_bytes: int) -> RenderableType:
-    table = _grid()
-    ratio = f", {target.bytes / source_bytes:.0%} of the source" if source_bytes else ""
-    files = f" in {len(target.files)} files" if len(target.files) > 1 else ""
-    table.add_row(KIND_NAMES[target.kind], Text.assemble((target.path, "bold"), f"  {format_bytes(target.bytes)}{files}{ratio}"))
-    table.add_row("operators", f"{target.operator_count}:  {format_counts(target.operators)}")
-    if target.runtime:
-        table.add_row("runs on", target.runtime)
-    for notice in target.notices:
-        table.add_row("note", Text(notice, style="yellow"))
-    _add_proof(table, target.check)
-    return table
-
-
-def _add_proof(table: Table, check: Check) -> None:
-    table.add_row("proof", _status(check))
-    if check.runtime:
-        table.add_row("run in", check.runtime)
-    if check.reference:
-        table.add_row("compared with", check.reference)
-
-
-def _status(check: Check) -> Text:
-    text = Text(check.status, style=STATUS_STYLES[check.status])
-    if check.outputs:
-        text.append(f", tolerance {check.tolerance:g}", style="dim")
-    if check.reason:
-        text.append(f": {check.reason}", style="default")
-    return text
-
-
-def _render_check(check: Check) -> RenderableType:
-    if not check.outputs:
-        return Text()
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("output", style="bold")
-    for title in ("max |error|", "mean |error|", "relative", "cosine"):
-        table.add_column(title, justify="right")
-    table.add_column("")
-    for output in check.outputs:
-        mark = Text("ok", style="green") if output.passed else Text(output.problem or "wrong", style="bold red")
-        figures = (output.max_absolute, output.mean_absolute, output.relative)
-        cosine = "" if math.isnan(output.cosine) else f"{output.cosine:.9f}"
-        table.add_row(output.name, *(f"{figure:.2e}" for figure in figures), cosine, mark)
-    remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
-    return Group(table, *(Text(remark, style="red") for remark in remarks if remark))
-
-
-def _render_cost(report: Report) -> Text:
-    steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in report.seconds.items() if seconds >= 0.005)
-    memory = f"; peak memory {format_bytes(report.peak_bytes)}" if report.peak_bytes else ""
-    return Text(f"{sum(report.seconds.values()):.2f} s ({steps}){memory}", style="dim")
-
-
-# -- the inspection ------------------------------------------------------------------------------------------------
-
-
-def render_inspection(inspection: Inspection, *, layers: bool = False) -> RenderableType:
-    """A summary on one screen; with `layers`, a table of what each layer costs."""
-    source = inspection.source
-    table = _grid()
-    table.add_row("source", Text.assemble((source.path, "bold"), f"  {source.format}, {format_bytes(source.size)}"))
-    for label, ports in (("input", inspection.inputs), ("output", inspection.outputs)):
-        for port in ports:
-            table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {_format_shape(port.shape)}"))
-    table.add_row("nodes", f"{len(inspection.nodes)}:  {format_counts(inspection.ops)}")
-    table.add_row("parameters", f"{inspection.parameters:,} ({format_bytes(inspection.weight_bytes)})")
-    batch = " for a batch of 1" if inspection.batch_counted_as_one else ""
-    missing = f"; {inspection.macs_missing} layers depend on an unknown size" if inspection.macs_missing else ""
-    table.add_row("work", f"{inspection.macs:,} multiply-accumulates{batch}{missing}")
-    if inspection.separable:
-        savings = [block.saving for block in inspection.separable]
-        blocks = f"{len(savings)} depthwise-separable blocks, each {min(savings):.1f} to {max(savings):.1f} times cheaper"
-        table.add_row("", f"{blocks} than a standard convolution")
-    for support in inspection.support:
-        table.add_row(KIND_NAMES[support.target], _render_support(support.rewritten, support.missing))
-    for notice in inspection.notices:
-        table.add_row("note", Text(notice, style="yellow"))
-    return Group(table, Text(), _render_layers(inspection)) if layers else table
-
-
-def _render_support(rewritten: Mapping[str, int], missing: Mapping[str, int]) -> Text:
-    if missing:
-        return Text.assemble(("not supported: ", "red"), format_counts(missing))
-    return Text.assemble(("every op supported", "green"), f", rewritten: {format_counts(rewritten)}" if rewritten else "")
-
-
-def _format_shape(shape: Sequence[int | str] | None) -> str:
-    return "unknown rank" if shape is None else "[" + ", ".join(str(size) for size in shape) + "]"
-
-
-def _render_layers(inspection: Inspection) -> Table:
-    savings = {block.depthwise: block for block in inspection.separable}
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for title in ("layer", "op", "output"):
-        table.add_column(title)
-    for title in ("parameters", "MACs"):
-        table.add_column(title, justify="right")
-    table.add_column("saving")
-    for layer in inspection.layers:
-        block = savings.get(layer.node)
-        saving = f"{block.saving:.2f}x with {block.pointwise}" if block else ""
-        macs = layer.note if layer.macs is None else f"{layer.macs:,}"
-        table.add_row(layer.node, layer.op, _format_shape(layer.shape), f"{layer.parameters:,}", macs, saving)
-    parameters = sum(layer.parameters for layer in inspection.layers)
-    table.add_row("total", "", "", f"{parameters:,}", f"{inspection.macs:,}", "", style="bold")
-    return table
-
-
-# -- small things --------------------------------------------------------------------------------------------------
-
-
-def _grid() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True, min_width=15)
-    table.add_column()
-    return table
-
-
-def format_counts(counts: Mapping[str, int], most: int = 8) -> str:
-    """`13 CONV_2D, 1 LOGISTIC`; the rest summed up."""
-    pieces = [f"{count} {name}" for name, count in list(counts.items())[:most]]
-    rest = sum(list(counts.values())[most:])
-    return ", ".join([*pieces, f"{rest} more"] if rest else pieces)
-
-
-def format_bytes(count: float) -> str:
-    """Decimal units, as disks and downloads are measured."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(self._step, total=None)
+            while not self._done.wait(0.1):
+                bar.update(task, description=self._step)

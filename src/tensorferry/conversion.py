@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorferry import __version__, check, readers
 from tensorferry.check import Check, Reference
 from tensorferry.errors import FerryError, OptionError
-from tensorferry.inspection import Inspection, inspect_graph
 from tensorferry.ir import Graph, Port
 from tensorferry.options import Kind, Options, kind_of
 from tensorferry.passes import pipelines
@@ -34,6 +33,9 @@ from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_a
 from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
 from tensorferry.writers.tflite import TfliteFacts, write_tflite
 
+if TYPE_CHECKING:
+    from tensorferry.inspection import Inspection
+
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str], None]
 """Told the name of each step as it begins."""
@@ -50,6 +52,8 @@ def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: 
 
 def inspect(path: PathLike) -> Inspection:
     """What a model file holds: inputs, outputs, nodes, parameters, work, and what each target can take."""
+    from tensorferry.inspection import inspect_graph  # noqa: PLC0415 - a conversion does without it
+
     form = readers.FORMATS[readers.detect(path)]
     return inspect_graph(readers.read(path), path=str(path), size=folder_bytes(Path(path)), format=form)
 
@@ -94,7 +98,7 @@ def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) 
     """The source cut at the names that the target declares, unless the caller gave others."""
     inputs, outputs = options.inputs, options.outputs
     if inputs is None or outputs is None:
-        declared_inputs, declared_outputs = check.RUNTIMES[kind].read_ports(target)
+        declared_inputs, declared_outputs = check.runtime_of(kind).read_ports(target)
         inputs, outputs = inputs or declared_inputs, outputs or declared_outputs
     return select(readers.read(source), inputs=inputs, outputs=outputs, shapes=options.input_shapes)
 
@@ -198,6 +202,7 @@ class _Written:
 
 
 def _source_facts(source: Path, graph: Graph) -> SourceFacts:
+
     form = readers.FORMATS[readers.detect(source)]
     return SourceFacts(str(source), form, folder_bytes(source), len(graph.nodes), count_ops(graph))
 
@@ -224,7 +229,7 @@ def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Chec
 
 def _check_in_budget(kind: Kind, path: Path, graph: Graph, options: Options, references: dict[str, Reference]) -> Check:
     """Verify one target. A missing runtime, an op without a reference or too small a budget make it unverified, and said so."""
-    missing = check.RUNTIMES[kind].available()
+    missing = check.runtime_of(kind).available()
     if missing:
         return check.skipped(missing, options.tolerance)
     needed = VERIFY_FACTOR * sum(node["value"].nbytes for node in graph.nodes if node.op == "Const")

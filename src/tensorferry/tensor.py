@@ -10,15 +10,19 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tensorferry.errors import GraphError
 from tensorferry.storage import CHUNK, SourceFile
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+    Array = np.ndarray  # numpy.typing takes as long to load as a third of numpy
 
 
 class DType(StrEnum):

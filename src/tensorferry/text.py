@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from typing import Any
 
 from tensorferry.ir import Graph, Node, Value, format_shape
@@ -41,10 +41,10 @@ def format_attribute(attribute: Any, digests: bool = True) -> str:
             return f"{attribute.dtype}{list(attribute.shape)}".replace(" ", "")
         if attribute.size <= 8:
             return str(attribute.array().tolist()).replace(" ", "")
-        digest = hashlib.sha256()
+        digest = 0
         for piece in attribute.chunks():
-            digest.update(piece)
-        return f"{attribute.dtype}{list(attribute.shape)}#{digest.hexdigest()[:8]}".replace(" ", "")
+            digest = zlib.crc32(piece, digest)
+        return f"{attribute.dtype}{list(attribute.shape)}#{digest:08x}".replace(" ", "")
     if isinstance(attribute, list | tuple):
         return "[" + ",".join(format_attribute(each, digests) for each in attribute) + "]"
     return str(attribute)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -79,7 +78,7 @@ class Stage:
             raise TargetError(f"the target '{target}' is the source itself", remedy="choose another name for the target")
 
     def _temporary(self, role: str) -> Path:
-        return self.target.with_name(f".{self.target.name[:80]}.{secrets.token_hex(4)}.{role}")
+        return self.target.with_name(f".{self.target.name[:80]}.{os.urandom(4).hex()}.{role}")
 
     def commit(self) -> None:
         """Put in place and forget what was there."""

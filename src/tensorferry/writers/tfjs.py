@@ -11,9 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tensorferry import __version__
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Value
 from tensorferry.writers.tfjs_topology import Topology
@@ -70,7 +70,7 @@ def write_tfjs(graph: Graph, folder: str | os.PathLike[str], *, shard_size: int 
 
 
 def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
-    made_by = f"tensorferry {_own_version()}"
+    made_by = f"tensorferry {__version__}"
     return {
         "format": "graph-model",
         "generatedBy": made_by,
@@ -83,13 +83,6 @@ def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
         },
         "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in topology.weights]}],
     }
-
-
-def _own_version() -> str:
-    try:
-        return version("tensorferry")
-    except PackageNotFoundError:  # run from a bare checkout
-        return "unknown"
 
 
 def _count_operators(topology: Topology) -> dict[str, int]:
