@@ -10,8 +10,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Origin, Port, Typed, Value, format_shape
+from tensorferry.readers.deduction import deduce_ranks
 from tensorferry.readers.typing import name_dims, retype
-from tensorferry.tensor import DType
+from tensorferry.tensor import DType, FilledTensor, Tensor
 
 _VARIABLES = frozenset(
     {"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable", "TemporaryVariable", "VarIsInitializedOp", "_VarHandlesOp"}
@@ -62,6 +63,8 @@ def select(
     _prune(graph, needed)
     if shapes:
         _give_shapes(graph, shapes)
+    deduce_ranks(graph)
+    _tell_stripped(graph)
     retype(graph)
     return graph
 
@@ -257,6 +260,18 @@ def _prune(graph: Graph, needed: set[Node]) -> None:
     graph.keep_nodes(lambda node: node in keep)
     for node in graph.nodes:
         node.controls = tuple(name for name in node.controls if name in graph)
+
+
+def _tell_stripped(graph: Graph) -> None:
+    """A graph whose weights were taken out (TensorFlow.js 0.x keeps them beside) reads as one full of zeros."""
+    names = [node.name for node in graph.nodes if node.op == "Const" and _is_stripped(node["value"])]
+    if names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        graph.notices.append(f"{len(names)} constants have a shape but no values in the file and count as zeros: {shown}")
+
+
+def _is_stripped(tensor: Tensor) -> bool:
+    return isinstance(tensor, FilledTensor) and tensor.values.size == 0 and tensor.size > 1 and tensor.dtype.is_float
 
 
 # -- shapes --------------------------------------------------------------------------------------------------------

@@ -122,6 +122,8 @@ def _attributes(node: Node) -> dict[str, Any]:
                 attrs[key] = dtype
     if node.op == "IdentityN":
         attrs.setdefault("T", [value.dtype for value in node.inputs])
+    if node.op == "Print":
+        attrs.setdefault("U", [value.dtype for value in node.inputs[1:]])
     if node.op in _COUNTED:
         attrs.setdefault("N", len(node.inputs) - _COUNTED[node.op])
     return attrs
