@@ -29,6 +29,7 @@ from tensorferry.report import (
     peak_memory,
 )
 from tensorferry.sampling import load_inputs, sample_inputs
+from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
 from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
 from tensorferry.writers.tflite import TfliteFacts, write_tflite
@@ -213,7 +214,8 @@ def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Chec
         size, runtime = facts.size, f"TensorFlow Lite {facts.oldest_runtime} and later"
         files: tuple[str, ...] = (Path(target).name,)
     else:
-        size, runtime = facts.nbytes, ""
+        oldest = oldest_release(facts.operators)
+        size, runtime = facts.nbytes, f"TensorFlow.js {oldest} and later" if oldest else ""
         files = facts.files
     return TargetFacts(
         path=str(target),
