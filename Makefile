@@ -38,11 +38,18 @@ check: $(VENV)/.ready-check
 	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready-tfjs,test
+# What is measured is the package as a user has it: a wheel in an environment of its own.
+$(VENV)-user/.ready: pyproject.toml $(shell find src -name '*.py')
+	$(PYTHON) -m venv $(VENV)-user
+	$(VENV)-user/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	$(VENV)-user/bin/pip install --quiet --disable-pip-version-check '.[tfjs]'
+	@touch $@
+
+bench: $(VENV)/.ready-tfjs,test $(VENV)-user/.ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/install_size.py
-	$(BIN)/python benchmarks/compare.py $(ARGS)
+	$(BIN)/python benchmarks/compare.py --tensorferry-python $(VENV)-user/bin/python $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-user dist build .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

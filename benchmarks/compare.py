@@ -83,7 +83,7 @@ def contenders(model: Model, work: Path, options: argparse.Namespace) -> Iterato
             output = Path(f"{stem}_{'plain' if flags else 'verified'}{suffix}")
             ports = ("--inputs", model.inputs, "--outputs", model.outputs)
             command = (
-                sys.executable,
+                options.tensorferry_python,
                 "-m",
                 "tensorferry",
                 "convert",
@@ -161,10 +161,11 @@ def add_latency(rows: list[Row], files: dict[str, int], rounds: int) -> list[Row
     return rows
 
 
-def baseline() -> dict[str, float]:
+def baseline(python: str) -> dict[str, float]:
     """Median seconds of an empty interpreter, and of one that imports what a conversion needs."""
-    empty = median_run((sys.executable, "-c", "pass"), 5).seconds
-    imported = median_run((sys.executable, "-c", "import tensorferry.cli, tensorferry.console, tensorferry.conversion"), 5).seconds
+    empty = median_run((python, "-c", "pass"), 5).seconds
+    modules = "import tensorferry.cli, tensorferry.console, tensorferry.conversion"
+    imported = median_run((python, "-c", modules), 5, {"OPENBLAS_NUM_THREADS": "1"}).seconds
     return {"empty interpreter": empty, "interpreter with the imports of a conversion": imported}
 
 
@@ -227,6 +228,7 @@ def show_breakdown(console: Console, breakdown: dict[str, dict[str, float]]) -> 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", choices=("posenet", "vgg", "all"), default="all")
+    parser.add_argument("--tensorferry-python", default=sys.executable, help="interpreter with tensorferry, as a user has it")
     parser.add_argument("--tensorflow-python", default=sys.executable, help="interpreter with tensorflow; empty leaves it out")
     parser.add_argument("--tensorflowjs-python", default="", help="interpreter with tensorflowjs (docs/benchmarks.md tells how)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each quick command; medians are shown")
@@ -245,7 +247,7 @@ def main() -> None:
     work = options.work or Path(tempfile.mkdtemp(prefix="tensorferry-benchmark-"))
     work.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    breakdown: dict[str, dict[str, float]] = {"python": baseline()}
+    breakdown: dict[str, dict[str, float]] = {"python": baseline(options.tensorferry_python)}
     try:
         for model in models(work, options.model, options.repeats):
             if not model.source.exists():
