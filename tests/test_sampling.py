@@ -44,6 +44,29 @@ def test_unknown_sizes_agree_with_what_the_graph_needs():
     assert choose_shapes(graph) == {"image": (UNKNOWN_BATCH, 28, 28, 3)}
 
 
+@pytest.mark.parametrize(
+    ("steps", "low", "high"),
+    [
+        ([("RealDiv", [127.5]), ("Sub", [1.0])], 0, 255),
+        ([("Mul", [1 / 255])], -255, 255),
+        ([("Sub", [123.0, 117.0, 104.0])], -19, 246),
+        ([("AddV2", [0.5])], -1.5, 0.5),
+        ([("Mul", [0.0])], -1, 1),
+        ([("Relu", None)], -1, 1),
+    ],
+)
+def test_a_net_that_takes_pixels_gets_pixels(steps, low, high):
+    graph = graph_with(image=(DType.FLOAT32, (1, 16, 16, 3)))
+    value = graph.inputs[0].value
+    for op, constant in steps:
+        others = [] if constant is None else [graph.constant(np.array(constant, np.float32), "c")]
+        value = ops.add(graph, op, [value, *others]).output
+    graph.outputs = [Port("y", value)]
+    samples = sample_inputs(graph)["image"]
+    assert low - 1e-3 <= samples.min() < low + 0.02 * (high - low)
+    assert high + 1e-3 >= samples.max() > high - 0.02 * (high - low)
+
+
 def test_an_unknown_rank_asks_for_a_shape():
     with pytest.raises(OptionError, match="unknown rank") as caught:
         sample_inputs(graph_with(a=(DType.FLOAT32, None)))

@@ -117,7 +117,7 @@ class _Job:
         kinds = [kind_of(target, self.options.to) for target in targets]
         if not targets:
             raise OptionError("no target was given", remedy="name at least one, such as -o model.tflite")
-        if len({Path(target).resolve() for target in targets}) != len(targets):
+        if len({os.path.realpath(_place(target, kind)) for target, kind in zip(targets, kinds, strict=True)}) != len(targets):
             raise OptionError("the same target was given twice")
         with ExitStack() as stack:
             stages = [stack.enter_context(self._stage(target, kind)) for target, kind in zip(targets, kinds, strict=True)]
@@ -142,8 +142,7 @@ class _Job:
     def _stage(self, target: PathLike, kind: Kind) -> Stage:
         if kind == "tflite":
             return StagedFile(target, [self.source])
-        folder = Path(target).parent if Path(target).name == "model.json" else Path(target)
-        return StagedFolder(folder, [self.source])
+        return StagedFolder(_place(target, kind), [self.source])
 
     def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> _Written:
         with self._step(f"write {kind}"), explaining(stage.given):
@@ -188,6 +187,12 @@ class _Job:
             seconds=self.watch.seconds,
             peak_bytes=peak_memory(),
         )
+
+
+def _place(target: PathLike, kind: Kind) -> Path:
+    """The file or folder that a target's name stands for: `model.json` is its folder."""
+    path = Path(target)
+    return path.parent if kind == "tfjs" and path.name == "model.json" else path
 
 
 def _ports(ports: Sequence[Port], given: Sequence[str] | None) -> tuple[PortFacts, ...]:

@@ -14,6 +14,9 @@ Kind = Literal["tflite", "tfjs"]
 KINDS: tuple[str, ...] = get_args(Kind)
 REFERENCES = ("numpy", "tensorflow")
 
+MAX_SIZE = 2**31 - 1
+"""The largest size of an axis that either target can say."""
+
 DEFAULT_TOLERANCE = 1e-4
 """Largest accepted error of a float output, relative to the largest reference value of that output."""
 
@@ -60,6 +63,8 @@ class Options:
         for name, shape in self.input_shapes.items():
             if any(size < -1 for size in shape):
                 raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", remedy="-1 leaves a size open")
+            if any(size > MAX_SIZE for size in shape):
+                raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", why=f"a size is above {MAX_SIZE}")
 
     @classmethod
     def of(cls, **keywords: Any) -> Options:
@@ -92,6 +97,8 @@ def _check_names(role: str, names: tuple[str, ...]) -> None:
 def kind_of(target: str | os.PathLike[str], to: Kind | None = None) -> Kind:
     """What a target's name asks for: `.tflite` is TensorFlow Lite; a folder, or `model.json`, is TensorFlow.js."""
     path = Path(target)
+    if not os.fspath(target):
+        raise OptionError("a target's name is empty", remedy="name a file or a folder, such as -o model.tflite")
     if to is not None:
         return to
     if path.suffix == ".tflite":

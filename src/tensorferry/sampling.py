@@ -19,6 +19,12 @@ UNKNOWN_SIZES = (64, 32, 224, 28, 96, 128, 299, 16, 8, 4, 2, 1)
 UNKNOWN_BATCH = 2
 """Stands for an unknown leading size: one more than 1, so that a batch fixed by mistake shows."""
 
+LARGEST_SAMPLE = 1e5
+"""Beyond this, factors and offsets behind an input are taken for something else than the scaling of pixels."""
+
+MOST_CHANNELS = 16
+"""Elements of a constant that scales an input by channel."""
+
 _WORDS = (b"", b"ferry", b"tensor", "Fähre".encode(), b"a longer piece of text, with punctuation")
 _PASSING = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PlaceholderWithDefault")
 _INDEX_OPS: Mapping[str, tuple[int, int]] = {"GatherV2": (1, 0), "Gather": (1, 0), "ResourceGather": (1, 0)}
@@ -26,7 +32,8 @@ _INDEX_OPS: Mapping[str, tuple[int, int]] = {"GatherV2": (1, 0), "Gather": (1, 0
 
 
 def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
-    """Random values for every graph input, by public name: floats in [-1, 1), integers that are valid where they index.
+    """Random values for every graph input, by public name: floats that reach the net in [-1, 1), integers that are valid where
+    they index.
 
     `sizes` gives numbers for named unknown sizes. Equal seeds give equal values.
     """
@@ -95,11 +102,52 @@ def _random(value: Value, shape: tuple[int, ...], generator: np.random.Generator
     if dtype.is_integer:
         return generator.integers(0, _index_bound(value), shape).astype(dtype.numpy)
     if dtype in (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64):
-        return generator.uniform(-1, 1, shape).astype(dtype.numpy)
+        return _before_scaling(value, generator.uniform(-1, 1, shape)).astype(dtype.numpy)
     raise OptionError(
         f"no values can be made for input '{value.name}' of type {dtype}",
         remedy="give them with --verify-inputs FILE.npz",
     )
+
+
+def _before_scaling(value: Value, samples: Array) -> Array:
+    """What the constant factors and offsets right behind an input (x / 127.5 - 1) turn into `samples`.
+
+    A net that scales pixels itself must be given pixels: values near 0 would reach it as a picture without contrast, whose
+    normalisation magnifies rounding errors beyond any tolerance. An offset alone (x - 123.7) tells the range as well.
+    """
+    steps: list[tuple[Array, Array]] = []
+    while len(value.users) == 1 and (step := _scaling(value.users[0], value)) is not None:
+        steps.append(step)
+        value = value.users[0].output
+    at_zero = np.zeros(1)
+    for factor, offset in steps:
+        at_zero = at_zero * factor + offset
+    found = samples * max(1.0, float(np.max(np.abs(at_zero))))
+    with np.errstate(all="ignore"):
+        for factor, offset in reversed(steps):
+            found = (found - offset) / factor
+    return found if np.all(np.abs(found) < LARGEST_SAMPLE) else samples
+
+
+def _scaling(node: Node, value: Value) -> tuple[Array, Array] | None:
+    """(factor, offset) if the node computes factor * value + offset with a constant for all elements or for each channel."""
+    if node.op not in ("AddV2", "Sub", "Mul", "RealDiv") or node.output.shape != value.shape:
+        return None
+    first = node.inputs[0] is value
+    other = node.inputs[1] if first else node.inputs[0]
+    while other.producer.op == "Identity":
+        other = other.producer.inputs[0]
+    tensor = other.constant
+    if tensor is None or tensor.size > MOST_CHANNELS or (node.op == "RealDiv" and not first):
+        return None
+    constant = tensor.array().astype(np.float64)
+    one, zero = np.ones(1), np.zeros(1)
+    if node.op == "AddV2":
+        return one, constant
+    if node.op == "Sub":
+        return (one, -constant) if first else (-one, constant)
+    with np.errstate(all="ignore"):
+        return (constant if node.op == "Mul" else 1 / constant), zero
 
 
 def _index_bound(value: Value) -> int:
@@ -130,6 +178,9 @@ def _bounds_of_reader(node: Node, seen: set[Value]) -> list[int]:
 def load_inputs(path: str | os.PathLike[str], graph: Graph) -> dict[str, Array]:
     """Values from an .npz file whose arrays carry the inputs' names; a single input may be a plain .npy."""
     file = Path(path)
+    if not file.is_file():
+        what = "is not a file" if file.exists() else "does not exist"
+        raise SourceError(f"'{file}' {what}", remedy="name an .npz or .npy file")
     try:
         loaded = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import weakref
 from pathlib import Path
 
@@ -23,9 +24,12 @@ class SourceFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self._file = open(self.path, "rb")  # noqa: SIM115 - lives as long as the tensors that point into it
+            self._file = open(self.path, "rb", opener=_open_at_once)  # noqa: SIM115 - lives as long as the tensors that point into it
             weakref.finalize(self, self._file.close)
-            self.size = os.fstat(self._file.fileno()).st_size
+            facts = os.fstat(self._file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise SourceError(f"'{path}' is not an ordinary file", remedy="save what it gives as a file, and name that")
+            self.size = facts.st_size
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
         except FileNotFoundError as error:
             raise SourceError(f"'{path}' does not exist", remedy="check the path") from error
@@ -61,3 +65,8 @@ class SourceFile:
         last = (offset + length) // mmap.PAGESIZE * mmap.PAGESIZE
         if last > first:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opening a pipe that nobody writes to would wait for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

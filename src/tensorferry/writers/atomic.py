@@ -61,8 +61,12 @@ class Stage:
         given = Path(target)
         self.given = given
         with explaining(given):  # a link stays a link; what it points to is replaced
-            self.target = given.resolve() if given.is_symlink() else given
-            self.target.exists()  # a name that the system cannot even look up shows here
+            with suppress(FileNotFoundError, NotADirectoryError):
+                given.stat()  # a name that the system cannot even look up shows here
+            # `.` and `..` have no name beside which something could be staged.
+            self.target = given.resolve() if given.is_symlink() or given.name in ("", "..") else given
+        if not self.target.name:
+            raise TargetError(f"'{given}' cannot be written", why="it is the root of the file system", remedy="name a folder in it")
         self.sources = [Path(source) for source in sources]
         for source in self.sources:
             self._refuse_source(self.target, source)
@@ -78,7 +82,8 @@ class Stage:
             raise TargetError(f"the target '{target}' is the source itself", remedy="choose another name for the target")
 
     def _temporary(self, role: str) -> Path:
-        return self.target.with_name(f".{self.target.name[:80]}.{os.urandom(4).hex()}.{role}")
+        name = os.fsdecode(os.fsencode(self.target.name)[:80])  # bytes: a name has room for 255 of them
+        return self.target.with_name(f".{name}.{os.urandom(4).hex()}.{role}")
 
     def commit(self) -> None:
         """Put in place and forget what was there."""
