@@ -24,7 +24,7 @@ ROWS = (
     {"ops"},
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options"},
     {"check", "zoo", "inspection"},
-    {"report"},
+    {"report", "proof"},
     {"conversion"},
     {"__init__"},
     {"rendering"},

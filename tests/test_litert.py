@@ -148,7 +148,7 @@ def test_a_file_without_signature_uses_the_tensors_names(tmp_path, monkeypatch):
     [
         ({"first": np.ones((1, 3), np.float32)}, "its inputs are second, first; given are first"),
         ({**feeds(1), "third": np.ones(1)}, "given are first, second, third"),
-        ({**feeds(1), "first": np.ones((1, 3))}, "'first' is float32; given is float64"),
+        ({**feeds(1), "first": np.ones((1, 3), np.int32)}, "'first' is float32; given is int32"),
         ({**feeds(1), "first": np.ones((1, 4), np.float32)}, r"'first' has the shape \[-1, 3\]; given is \[1, 4\]"),
         ({**feeds(1), "first": np.ones(3, np.float32)}, r"given is \[3\]"),
     ],
@@ -156,6 +156,12 @@ def test_a_file_without_signature_uses_the_tensors_names(tmp_path, monkeypatch):
 def test_wrong_inputs_are_named(path, inputs, words):
     with pytest.raises(OptionError, match=words):
         litert.run(path, inputs)
+
+
+def test_floats_of_another_precision_are_those_of_a_source_that_was_narrowed(path):
+    wide = {name: array.astype(np.float64) for name, array in feeds(1).items()}
+    narrow, outputs = litert.run(path, feeds(1)).outputs, litert.run(path, wide).outputs
+    assert {name: array.tolist() for name, array in outputs.items()} == {name: array.tolist() for name, array in narrow.items()}
 
 
 # -- trouble in LiteRT ---------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensorferry import __version__, check, readers
-from tensorferry.check import Check, Reference
-from tensorferry.errors import FerryError, OptionError
+from tensorferry.check import Check
+from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Port
 from tensorferry.options import Kind, Options, kind_of
 from tensorferry.passes import pipelines
+from tensorferry.proof import Prover
 from tensorferry.readers.selection import select
 from tensorferry.report import (
     PortFacts,
@@ -28,7 +29,6 @@ from tensorferry.report import (
     folder_bytes,
     peak_memory,
 )
-from tensorferry.sampling import load_inputs, sample_inputs
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
 from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str], None]
 """Told the name of each step as it begins."""
-
-VERIFY_FACTOR = 3
-"""Memory a verification takes, in multiples of the constants: the runtime's file, its packed copy, the reference's pages."""
 
 
 def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: Sequence[str] | str | None = None) -> Graph:
@@ -87,7 +84,7 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
         path, kind = Path(target), kind_of(target, options.to)
         tell(f"verify {path}")
         graph = _graph_for_target(Path(source), path, kind, options)
-        checks[str(target)] = _check_in_budget(kind, path, graph, options, {})
+        checks[str(target)] = Prover(graph, options).check(kind, path)
     return Verification(str(source), checks)
 
 
@@ -159,10 +156,10 @@ class _Job:
         if not self.options.verify:
             return [check.skipped("not asked for (--no-verify)", self.options.tolerance) for _ in kinds]
         checks = []
-        references: dict[str, Reference] = {}
+        prover = Prover(graph, self.options)
         for stage, kind in zip(stages, kinds, strict=True):
             with self._step(f"verify {kind}"):
-                outcome = _check_in_budget(kind, stage.path, graph, self.options, references)
+                outcome = prover.check(kind, stage.path)
                 check.raise_if_failed(outcome, str(stage.given))
                 checks.append(outcome)
         return checks
@@ -208,7 +205,6 @@ class _Written:
 
 
 def _source_facts(source: Path, graph: Graph) -> SourceFacts:
-
     form = readers.FORMATS[readers.detect(source)]
     return SourceFacts(str(source), form, folder_bytes(source), len(graph.nodes), count_ops(graph))
 
@@ -232,25 +228,3 @@ def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Chec
         notices=written.notices,
         check=outcome,
     )
-
-
-def _check_in_budget(kind: Kind, path: Path, graph: Graph, options: Options, references: dict[str, Reference]) -> Check:
-    """Verify one target. A missing runtime, an op without a reference or too small a budget make it unverified, and said so."""
-    missing = check.runtime_of(kind).available()
-    if missing:
-        return check.skipped(missing, options.tolerance)
-    needed = VERIFY_FACTOR * sum(node["value"].nbytes for node in graph.nodes if node.op == "Const")
-    if needed > options.verify_memory:
-        why = f"it would take about {needed / 2**30:.1f} GiB, above the limit of {options.verify_memory / 2**30:.1f} GiB"
-        return check.skipped(f"{why} (--verify-memory)", options.tolerance)
-    if "reference" not in references:
-        inputs = load_inputs(options.verify_inputs, graph) if options.verify_inputs else sample_inputs(graph, options.seed)
-        try:
-            references["reference"] = check.compute_reference(graph, inputs, options.reference)
-        except FerryError as error:
-            if options.verify_inputs or isinstance(error, OptionError):
-                raise
-            sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-            why = f"the source cannot be evaluated on {sizes}: {error.what}: {error.why} (--input-shape, --verify-inputs)"
-            return check.skipped(why, options.tolerance)
-    return check.check_target(kind, path, references["reference"], options.tolerance)

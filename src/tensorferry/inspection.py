@@ -337,7 +337,10 @@ def _has_open_batch(node: Node) -> bool:
 def _describe_layers(nodes: Sequence[Node], constants: _Constants) -> Iterator[Layer]:
     for node in _walk(nodes):
         if node.op in _COSTS:
-            factors = [size for shape in _COSTS[node.op](node) for size in shape or ()]
+            try:
+                factors = [size for shape in _COSTS[node.op](node) for size in shape or ()]
+            except (LookupError, TypeError):  # a malformed node; converting it gives the full story
+                factors = ["its inputs do not fit the op"]
             unknown = sorted({size for size in factors if isinstance(size, str)})
             macs = None if unknown else math.prod(size for size in factors if isinstance(size, int))
             note = f"unknown: {', '.join(unknown)}" if unknown else ""

@@ -52,8 +52,8 @@ def _fill_in(graph: Graph, sizes: dict[str, int], standing: int) -> dict[str, tu
     return {port.name: _shape(port, sizes, standing) for port in graph.inputs}
 
 
-def _agrees(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Inference over these input shapes meets no contradiction, and a batch stays the batch to the end."""
+def infer_over(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Graph | None:
+    """A copy of the graph typed for inputs of these shapes; None when inference meets a contradiction."""
     trial = graph.copy()
     for port in trial.inputs:
         port.value.retype(Typed(port.value.dtype, shapes[port.name]))
@@ -64,13 +64,21 @@ def _agrees(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
                 for value, typed in zip(node.outputs, ops.infer(node), strict=True):
                     value.retype(typed)
     except (FerryError, ValueError):
+        return None
+    return trial
+
+
+def _agrees(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Inference over these input shapes meets no contradiction, and an open batch stays the batch to the end."""
+    trial = infer_over(graph, shapes)
+    if trial is None:
         return False
+    inputs = [port.value.shape for port in graph.inputs if port.value.shape]
+    if any(not isinstance(shape[0], str) for shape in inputs):
+        return True
     batches = {shape[0] for shape in shapes.values() if len(shape) > 1}
     ends = [port.value.shape[0] for port in trial.outputs if port.value.shape and len(port.value.shape) > 1]
-    open_batch = all(
-        port.value.shape is not None and isinstance(port.value.shape[0], str) for port in graph.inputs if port.value.shape
-    )
-    return not open_batch or len(batches) != 1 or all(isinstance(end, str) or end in batches for end in ends)
+    return len(batches) != 1 or all(isinstance(end, str) or end in batches for end in ends)
 
 
 def _shape(port: Port, sizes: dict[str, int], standing: int) -> tuple[int, ...]:

@@ -59,6 +59,11 @@ class DType(StrEnum):
             raise GraphError(f"{self.value} has no elements that could be stored") from error
 
     @property
+    def width(self) -> int:
+        """Bytes of one stored element; 0 for types without elements of their own."""
+        return 0 if self in (DType.RESOURCE, DType.VARIANT, DType.UNKNOWN) else self.numpy.itemsize
+
+    @property
     def is_float(self) -> bool:
         return self in (DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorferry.errors import GraphError, NodeError
 from tensorferry.ir import Graph, Node, Origin, Typed, Value
-from tensorferry.ops.spec import Declined, OpSpec
+from tensorferry.ops.spec import MISFITS, Declined, OpSpec
 from tensorferry.tensor import Array, DType
 
 
@@ -53,7 +53,7 @@ def infer(node: Node) -> Sequence[Typed]:
         return spec.infer(node)
     except Declined as refusal:
         raise NodeError(node.name, node.op, refusal.why, remedy=refusal.remedy) from refusal
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except MISFITS as error:
         raise NodeError(node.name, node.op, f"its inputs or attributes do not fit the op ({error})") from error
 
 

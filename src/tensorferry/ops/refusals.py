@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tensorferry import ops
 from tensorferry.errors import Problem, UnsupportedError
 from tensorferry.ir import Graph, Node
-from tensorferry.ops.spec import Declined
+from tensorferry.ops.spec import MISFITS, Declined
 from tensorferry.tensor import Tensor
 from tensorferry.text import format_attribute
 
@@ -34,6 +34,8 @@ class Refusals:
             yield
         except Declined as refusal:
             self.note(node, refusal)
+        except MISFITS as error:
+            self.note(node, Declined(f"its inputs or attributes do not fit the op ({error})"))
 
     def note(self, node: Node, refusal: Declined) -> None:
         """Note one refusal; of several for one node the first is kept."""

@@ -133,6 +133,9 @@ def normalize_axis(axis: int, rank: int) -> int:
 
 # -- lowering ------------------------------------------------------------------------------------------------------
 
+MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a rule raises on a node whose attributes or inputs are none that its op can have: the node is at fault, not the rule."""
+
 LITE_ACTIVATIONS = {"Relu": "RELU", "Relu6": "RELU6", "ReluN1To1": "RELU_N1_TO_1"}
 """Activation ops that TFLite operators fuse, and their names in ActivationFunctionType."""
 

@@ -13,6 +13,9 @@ from tensorferry.tensor import ArrayTensor, CastTensor, DType, ReshapedTensor, T
 
 log = logging.getLogger(__name__)
 
+LARGEST_RESULT = 256 << 20
+"""Bytes of a result that is computed and held; a small file can claim constants of any size."""
+
 WIDENING = 4
 """A cast may make a constant this many times larger: int8 weights that the model itself widens to float32."""
 
@@ -79,7 +82,7 @@ def _evaluate(graph: Graph, node: Node) -> int:
         return decline(log, node, "its inputs are constant, but the size of its result is not known before")
     made = sum(math.prod(value.static_shape or ()) * value.dtype.numpy.itemsize for value in node.outputs)
     given = sum(value.constant.nbytes for value in node.inputs if value.constant is not None)
-    if made > given + SMALL_BYTES:
+    if made > min(given + SMALL_BYTES, LARGEST_RESULT):
         return decline(log, node, f"its inputs are constant, but {given} bytes would become {made}")
     tensors = [value.constant for value in node.inputs if value.constant is not None]
     try:

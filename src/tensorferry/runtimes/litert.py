@@ -166,6 +166,8 @@ class LiteRtModel:
             if array.ndim == 0:  # its Python interface writes a pointer instead of the text
                 raise FerryError(f"{NAME} cannot run '{self.path}'", why=f"it takes no single string, as '{slot.name}' is")
             return np.asarray(array, dtype=object)
+        if array.dtype.kind == "f" and slot.dtype == np.float32:  # a source of another precision, narrowed when it was converted
+            array = array.astype(np.float32)
         if array.dtype != slot.dtype:
             raise OptionError(
                 f"{NAME} cannot run '{self.path}'", why=f"the input '{slot.name}' is {slot.dtype}; given is {array.dtype}"

@@ -86,6 +86,9 @@ _REFERENCE = 100
 MAX_RANK = 254
 """TensorFlow's own limit."""
 
+MAX_ELEMENT_RANK = 64
+"""numpy's limit; no kernel of any runtime comes near it."""
+
 MAX_FILLED_BYTES = 1 << 32
 """A constant written as one repeated value may claim any size; beyond this it is taken for corrupt."""
 
@@ -260,6 +263,8 @@ def _cast(raw: Array, dtype: DType) -> Array:
 
 
 def _fill(values: Array, dtype: DType, shape: tuple[int, ...], count: int, message: Span) -> Tensor:
+    if len(shape) > MAX_ELEMENT_RANK:
+        raise malformed(f"a constant has {len(shape)} dimensions, more than {MAX_ELEMENT_RANK}", message.start)
     if values.size < count and count * dtype.numpy.itemsize > MAX_FILLED_BYTES:
         raise malformed(f"a constant repeats {values.size} values to the shape {list(shape)}", message.start)
     if values.size >= count:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorferry import ops
 from tensorferry.errors import GraphError
-from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value
+from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value, format_shape
 from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
@@ -19,6 +19,9 @@ from tensorferry.wire import tflite_schema
 from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
 
 TARGET = "TensorFlow Lite"
+
+LARGEST = 2**31 - 1
+"""Sizes and options are signed 32-bit numbers in the file."""
 _WITHOUT_OPERATOR = frozenset({"Const", "Placeholder", "NoOp"})
 
 
@@ -151,11 +154,9 @@ class _Lowering:
 
     def _try(self, node: Node, step: Callable[[Any], tuple[int, ...]], argument: Any) -> tuple[int, ...]:
         """Do one step of the work; a refusal is noted, so that the user sees all of them at once."""
-        try:
+        with self._pools.refusals.collecting(node):
             return step(argument)
-        except Declined as refusal:
-            self._pools.refusals.note(node, refusal)
-            return ()
+        return ()
 
     def _lower(self, node: Node) -> tuple[int, ...]:
         spec = ops.find(node.op)
@@ -176,6 +177,8 @@ class _Lowering:
             }
             if options and not builtin.options:
                 raise GraphError(f"the operator {each.name} has no options, but '{min(options)}' is given", where=f"node '{owner}'")
+            if any(isinstance(value, int) and abs(value) > LARGEST for value in options.values()):
+                raise Declined(f"an attribute is beyond {LARGEST}, the most that {TARGET} holds")
             code = self._pools.code(each.name, each.version)
             self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, builtin.options, options))
 
@@ -222,6 +225,8 @@ class _Lowering:
     def _add(self, key: object, name: str, typed: Typed, buffer: int = 0, quantization: Quantization | None = None) -> int:
         if typed.dtype.value.upper() not in tflite_schema.schema().enums["TensorType"].members:
             raise Declined(f"the element type of '{name}' is not known")
+        if any(isinstance(dim, int) and dim > LARGEST for dim in typed.shape or ()):
+            raise Declined(f"'{name}' has the shape {format_shape(typed.shape)}, and {TARGET} holds sizes up to {LARGEST}")
         self._numbers[key] = len(self._subgraph.tensors)
         self._subgraph.tensors.append(ProgramTensor(name, typed.dtype, typed.shape, buffer, quantization))
         return self._numbers[key]

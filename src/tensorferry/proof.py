@@ -1,0 +1,82 @@
+"""Verification as a whole: which inputs, within what memory, against which reference; one Check a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorferry import check
+from tensorferry.check import Check, Reference
+from tensorferry.errors import FerryError, OptionError
+from tensorferry.ir import Graph, Value
+from tensorferry.options import Options
+from tensorferry.sampling import choose_shapes, infer_over, load_inputs, sample_inputs
+from tensorferry.tensor import Array
+
+CONSTANT_COPIES = 3
+"""Times the constants are held: the file in its runtime, the runtime's packed copy, the reference's pages."""
+
+LAYER_COPIES = 4
+"""Times the largest layer's operands are held: numpy's, with its scratch, and the runtime's, which keeps some for later."""
+
+
+@dataclass(slots=True)
+class Prover:
+    """Verifies the targets of one source graph; the reference is computed once, when it is first needed."""
+
+    graph: Graph
+    options: Options
+    _reference: Reference | None = field(default=None, init=False)
+    _obstacle: str = field(default="", init=False)  # why there can be no reference
+
+    def check(self, kind: str, path: Path) -> Check:
+        """Verify one target. A missing runtime, a source that cannot be evaluated or too small a budget make it unverified."""
+        missing = check.runtime_of(kind).available()
+        if missing:
+            return check.skipped(missing, self.options.tolerance)
+        if self._reference is None and not self._obstacle:
+            self._compute()
+        if self._reference is None:
+            return check.skipped(self._obstacle, self.options.tolerance)
+        return check.check_target(kind, path, self._reference, self.options.tolerance)
+
+    def _compute(self) -> None:
+        given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else None
+        shapes = choose_shapes(self.graph) if given is None else {name: array.shape for name, array in given.items()}
+        needed = estimate_bytes(self.graph, shapes)
+        if needed > self.options.verify_memory:
+            limit = f"the limit of {self.options.verify_memory / 2**30:.1f} GiB (--verify-memory)"
+            self._obstacle = f"it would take about {needed / 2**30:.1f} GiB, above {limit}"
+            return
+        inputs = sample_inputs(self.graph, self.options.seed) if given is None else given
+        try:
+            self._reference = check.compute_reference(self.graph, inputs, self.options.reference)
+        except (FerryError, MemoryError) as error:
+            if given is not None or isinstance(error, OptionError):
+                raise
+            self._obstacle = _explain(error, inputs)
+
+
+def _explain(error: FerryError | MemoryError, inputs: Mapping[str, Array]) -> str:
+    sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+    why = f"{error.what}: {error.why}" if isinstance(error, FerryError) else str(error)
+    return f"the source cannot be evaluated on {sizes}: {why} (--input-shape, --verify-inputs)"
+
+
+def estimate_bytes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """About how much memory a verification on inputs of these shapes takes. What inference cannot tell counts as nothing."""
+    typed = infer_over(graph, shapes) or graph
+    constants = sum(int(node["value"].nbytes) for node in typed.nodes if node.op == "Const")
+    layers: list[int] = [
+        sum(_bytes(value) for value in (*node.inputs, *node.outputs) if value.constant is None)
+        for node in typed.nodes
+        if node.op != "Const"
+    ]
+    return CONSTANT_COPIES * constants + LAYER_COPIES * max(layers, default=0)
+
+
+def _bytes(value: Value) -> int:
+    shape = value.static_shape
+    return 0 if shape is None else math.prod(shape) * max(4, int(value.dtype.width))
