@@ -103,6 +103,7 @@ def convolution(**changed):
         {"padding": "FOO"},
         {"padding": [1]},
         {"padding": "EXPLICIT"},
+        {"padding": "EXPLICIT", "explicit_paddings": [0, 0, 2**40, 2**40, 3, 4, 0, 0]},
     ],
 )
 def test_senseless_attributes_are_errors_of_the_node(changed, tmp_path):

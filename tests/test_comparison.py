@@ -84,3 +84,13 @@ def test_a_missing_output_and_a_wrong_shape_are_errors():
 
 def test_empty_arrays_are_equal():
     assert compare_arrays("x", np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), 1e-6).passed
+
+
+def test_denormal_numbers_count_as_zero():
+    assert compare_arrays("x", np.array([1e-40], np.float32), np.array([0], np.float32), 1e-6).passed
+
+
+def test_half_precision_is_compared_by_its_own_rounding():
+    reference = np.array([1.0, 2.0], np.float16)
+    assert compare_arrays("x", reference, np.array([1.001, 2.0], np.float32), 1e-6).passed
+    assert not compare_arrays("x", reference, np.array([1.05, 2.0], np.float32), 1e-6).passed

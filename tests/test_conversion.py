@@ -110,6 +110,7 @@ def test_a_wrong_result_names_the_first_wrong_op_and_leaves_nothing(source, tmp_
     assert caught.value.exit_code == 1
     assert "'features'" in caught.value.where
     assert "scores" in caught.value.why
+    assert ".part" not in str(caught.value), "the temporary name is nobody's business"
     assert list(tmp_path.iterdir()) == []
 
 

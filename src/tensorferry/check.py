@@ -163,16 +163,20 @@ class _FirstWrong:
             self.verdict = f"node '{value.producer.name}' ({value.producer.op}): {how}"
 
 
-def raise_if_failed(check: Check, target: str) -> None:
-    """VerificationError for a failed check: the outputs that are off, and the first op that goes wrong."""
+def raise_if_failed(check: Check, target: str, path: Path) -> None:
+    """VerificationError for a failed check: the outputs that are off, and the first op that goes wrong.
+
+    `path` is where the target stands for now; messages say `target` instead.
+    """
     if check.status != "failed":
         return
     bad = [output for output in check.outputs if not output.passed]
     details = check.reason or "; ".join(f"output '{output.name}': {_shortfall(output, check.tolerance)}" for output in bad)
+    why = "; ".join(filter(None, (details, f"compared in {check.runtime} with {check.reference}", check.second_opinion)))
     raise VerificationError(
         f"{target} does not compute what the source computes",
         where=f"first wrong: {check.first_wrong}" if check.first_wrong else "",
-        why="; ".join(filter(None, (details, f"compared in {check.runtime} with {check.reference}", check.second_opinion))),
+        why=why.replace(str(path), target),
         remedy="nothing was written. If you can accept this error, raise --tolerance; if not, please report it with the model",
     )
 

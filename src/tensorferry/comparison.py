@@ -11,6 +11,9 @@ import numpy as np
 
 from tensorferry.tensor import Array
 
+SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+"""Runtimes count smaller numbers as zero."""
+
 HALF_TOLERANCE = 1e-2
 """A source that computes in half precision is itself only known to about ten of its rounding steps (2**-10)."""
 
@@ -19,9 +22,9 @@ HALF_TOLERANCE = 1e-2
 class OutputError:
     """The error of one output against the reference.
 
-    `relative` is the largest absolute error over the largest absolute reference value (finite elements); where the reference is all
-    zero it is the absolute error itself. `cosine` is 1 for equal directions. Integers, bools and strings must be equal: there
-    `relative` is the share of elements that differ.
+    `relative` is the largest absolute error over the largest absolute reference value (finite elements); where the reference
+    is all zero (or denormal) it is the absolute error itself. `cosine` is 1 for equal directions. Integers, bools and strings
+    must be equal: there `relative` is the share of elements that differ.
     """
 
     name: str
@@ -57,16 +60,18 @@ def compare_arrays(name: str, reference: Array, result: Array | None, tolerance:
 def _compare_floats(name: str, reference: Array, result: Array, tolerance: float) -> OutputError:
     tolerance = max(tolerance, HALF_TOLERANCE if reference.dtype == np.float16 else 0.0)
     wide = np.complex128 if reference.dtype.kind == "c" else np.float64
-    expected, actual = reference.astype(wide).reshape(-1), result.astype(wide).reshape(-1)
+    with np.errstate(all="ignore"):  # what a runtime left uninitialised may hold signalling NaNs
+        expected, actual = reference.astype(wide).reshape(-1), result.astype(wide).reshape(-1)
     finite = np.isfinite(expected)
     special = ~finite
     if not np.array_equal(finite, np.isfinite(actual)) or not np.array_equal(expected[special], actual[special], equal_nan=True):
         return _failure(name, reference, "infinite or undefined values (inf, NaN) are not at the same places")
     expected, actual = expected[finite], actual[finite]
-    difference = np.abs(actual - expected)
+    with np.errstate(all="ignore"):
+        difference = np.abs(actual - expected)
     largest = float(np.max(np.abs(expected), initial=0.0))
     worst = float(np.max(difference, initial=0.0))
-    relative = worst / largest if largest else worst
+    relative = worst / largest if largest >= SMALLEST_NORMAL else worst
     return OutputError(
         name=name,
         dtype=str(reference.dtype),

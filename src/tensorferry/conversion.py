@@ -160,7 +160,7 @@ class _Job:
         for stage, kind in zip(stages, kinds, strict=True):
             with self._step(f"verify {kind}"):
                 outcome = prover.check(kind, stage.path)
-                check.raise_if_failed(outcome, str(stage.given))
+                check.raise_if_failed(outcome, str(stage.given), stage.path)
                 checks.append(outcome)
         return checks
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
-from tensorferry.ops.spec import Declined, OpSpec
+from tensorferry.ops.spec import MISFITS, Declined, OpSpec
 from tensorferry.passes.rewriting import Pass, decline, for_each_node, insert_after
 from tensorferry.tensor import DType
 
@@ -69,4 +69,6 @@ def _refusal(spec: OpSpec, node: Node, target: str) -> str | None:
         lowering(node)
     except Declined as refusal:
         return refusal.why
+    except MISFITS as error:  # the writer, which tries again, tells the user
+        log.debug("%s (%s) cannot be lowered: %s", node.name, node.op, error)
     return None
