@@ -180,3 +180,28 @@ def test_help_shows_an_example(command):
 
 def test_version():
     assert call("--version").output.startswith("tensorferry ")
+
+
+def test_a_file_gets_plain_lines(source, tmp_path):
+    """No frame, no padding, no colour where nobody looks."""
+    lines = run("convert", source, "-o", tmp_path / "net.tflite").stdout.splitlines()
+    assert lines[0].startswith("source ")
+    assert all(line == line.rstrip() for line in lines)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_an_ascii_terminal_is_no_obstacle(source, tmp_path):
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, "-m", "tensorferry", "convert", str(source), "-o", str(tmp_path / "net.tflite")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_model_cannot_steer_the_terminal(tmp_path):
+    path = freeze(tmp_path / "net.pb", unsupported_net)
+    path.write_bytes(path.read_bytes().replace(b"lower", b"l\x1b[2J"))
+    for command in (["inspect", path, "--nodes"], ["convert", path, "-o", tmp_path / "net.tflite"]):
+        result = call(*command)
+        assert result.exit_code == 2
+        assert "\x1b" not in result.output
+        assert "unprintable name" in result.output

@@ -65,7 +65,7 @@ class Screen:
             bar.stop()
 
     def show_report(self, report: Report) -> None:
-        self._show("render_report", report, report.as_dict)
+        self._show("render_report", report, report.as_dict, framed=sys.stdout.isatty())
 
     def show_verification(self, verification: Verification) -> None:
         self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.passed)
@@ -91,7 +91,10 @@ class Screen:
         elif even_quiet or not self.quiet:
             from tensorferry import rendering  # noqa: PLC0415
 
-            self._out.print(getattr(rendering, renderer)(record, **how))
+            with self._out.capture() as captured:
+                self._out.print(getattr(rendering, renderer)(record, **how))
+            lines = captured.get().splitlines()
+            self._write("\n".join(lines if self._out.is_terminal else (line.rstrip() for line in lines)))
 
     def _show_rows(self, rows: Sequence[NodeRow]) -> None:
         """One aligned line a node on a terminal; tab-separated for other programs."""

@@ -60,13 +60,15 @@ def render_built(built: Built) -> RenderableType:
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
-def render_report(report: Report) -> RenderableType:
+def render_report(report: Report, *, framed: bool = True) -> RenderableType:
     """What went in, what came out, how far it is from the source, what it took."""
     parts: list[RenderableType] = [_render_source(report), Text()]
     for target in report.targets:
         parts += [_render_target(target, report.source.bytes), _render_check(target.check), Text()]
     parts += [Text(f"note: {notice}", style="yellow") for notice in report.notices]
     parts.append(_render_cost(report))
+    if not framed:
+        return Group(*parts)
     return Panel(Group(*parts), title="[bold]Tensorferry[/bold]", title_align="left", border_style="cyan", padding=(1, 2))
 
 
@@ -126,11 +128,11 @@ def _status(check: Check) -> Text:
 def _render_check(check: Check) -> RenderableType:
     if not check.outputs:
         return Text()
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("output", style="bold")
-    for title in ("max |error|", "mean |error|", "relative", "cosine"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("output", style="bold", overflow="fold", min_width=8)
+    for title, width in (("max err", 8), ("mean err", 8), ("relative", 8), ("cosine", 11)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    table.add_column("", overflow="fold")
     for output in check.outputs:
         mark = Text("ok", style="green") if output.passed else Text(output.problem or "wrong", style="bold red")
         figures = (output.max_absolute, output.mean_absolute, output.relative)

@@ -47,4 +47,5 @@ def format_attribute(attribute: Any, digests: bool = True) -> str:
         return f"{attribute.dtype}{list(attribute.shape)}#{digest:08x}".replace(" ", "")
     if isinstance(attribute, list | tuple):
         return "[" + ",".join(format_attribute(each, digests) for each in attribute) + "]"
-    return str(attribute)
+    text = str(attribute)
+    return text if text.isprintable() else repr(text)  # nothing in a model steers the terminal it is shown on

@@ -124,6 +124,8 @@ def _scan_node(message: Span) -> SourceNode:
         elif each.tag == NodeDef.ATTR:
             key, value = split_entry(each.delimited())
             node.attrs[key] = value
+    if not node.name.isprintable() or not node.op.isprintable():  # TensorFlow allows letters, digits and a few signs
+        raise malformed(f"a node has the unprintable name {node.name!r} or op {node.op!r}", message.start)
     if not node.name or not node.op:
         raise malformed("a node has no name" if not node.name else f"node '{node.name}' has no op", message.start)
     return node
