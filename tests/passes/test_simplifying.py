@@ -8,7 +8,7 @@ from surroundings import Net, held, left_alone
 
 from tensorferry.passes.arithmetic import simplify_arithmetic
 from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
-from tensorferry.passes.reshapes import holds_all, same_shape, simplify_reshapes
+from tensorferry.passes.reshapes import drop_broadcast_reshapes, holds_all, same_shape, simplify_reshapes
 from tensorferry.tensor import DType
 
 
@@ -276,3 +276,27 @@ def test_products_that_others_read_between_stay():
     net.output(net.op("Reshape", first, [2, 3, 5]), "y")
     net.output(first, "first")
     assert lift_products(net.graph) == 0
+
+
+@pytest.mark.parametrize("shape", [[1, 1, 1, 8], [1, 8]])
+def test_an_operand_needs_no_axes_in_front(shape):
+    net = Net()
+    gate = net.op("Sigmoid", net.input("gate", (1, 8) if len(shape) == 4 else (1, 1, 1, 8)))
+    product = net.op("Mul", net.input("x", (1, 4, 4, 8)), net.op("Reshape", gate, shape))
+    net.output(net.op("Relu", product), "y")
+    assert held(net.graph, drop_broadcast_reshapes, changes=1) == ["Sigmoid", "Mul", "Relu"]
+
+
+def test_a_reshaped_operand_that_others_read_stays_for_them():
+    net = Net()
+    reshaped = net.op("Reshape", net.input("gate", (1, 8)), [1, 1, 1, 8])
+    net.output(net.op("Mul", net.input("x", (1, 4, 4, 8)), reshaped), "y")
+    net.output(reshaped, "gates")
+    assert held(net.graph, drop_broadcast_reshapes, changes=1) == ["Reshape", "Mul"]
+
+
+def test_axes_in_front_that_matter_stay():
+    net = Net()
+    net.output(net.op("Mul", net.op("Reshape", net.input("one", (8,)), [1, 1, 8]), net.input("other", (3, 8))), "wider")
+    net.output(net.op("Mul", net.op("Reshape", net.input("rows", (2, 8)), [2, 1, 1, 8]), net.input("image", (2, 4, 4, 8))), "y")
+    assert held(net.graph, drop_broadcast_reshapes, changes=0) == ["Reshape", "Mul", "Reshape", "Mul"]

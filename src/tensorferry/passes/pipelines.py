@@ -23,9 +23,9 @@ from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
-from tensorferry.passes.reshapes import replace_transposes_by_reshapes, simplify_reshapes
+from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transposes_by_reshapes, simplify_reshapes
 from tensorferry.passes.rewriting import Pass
-from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, refine_types
+from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, read_sizes_before_transposes, refine_types
 from tensorferry.passes.transposes import move_transposes
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,14 @@ CLEANING = Group(
     ),
     rounds=8,
 )
-LAYOUT = Group("settle the layout", (settle_layout, merge_duplicate_nodes, simplify_reshapes, move_transposes), rounds=16)
-RELABELLING = Group("reshape", (replace_transposes_by_reshapes, simplify_reshapes), rounds=4)
+LAYOUT = Group(
+    "settle the layout",
+    (settle_layout, read_sizes_before_transposes, merge_duplicate_nodes, simplify_reshapes, move_transposes),
+    rounds=16,
+)
+RELABELLING = Group(
+    "reshape", (replace_transposes_by_reshapes, join_transposed_axes, drop_broadcast_axes, simplify_reshapes), rounds=4
+)
 FUSING = Group(
     "fuse",
     (
@@ -89,7 +95,11 @@ def _finishing(target: str) -> tuple[Group, ...]:
         Group(
             "expand", (expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants), rounds=8
         ),
-        Group("fuse", (fold_batch_norm, fuse_bias, *only_there, simplify_reshapes, fuse_activation(target)), rounds=4),
+        Group(
+            "fuse",
+            (fold_batch_norm, fuse_bias, *only_there, simplify_reshapes, drop_broadcast_reshapes, fuse_activation(target)),
+            rounds=4,
+        ),
         TIDYING,
     )
 

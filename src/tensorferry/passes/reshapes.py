@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Value
+from tensorferry.ops.spec import broadcast_shapes
 from tensorferry.passes.rewriting import bypass, decline, discard, for_each_node, integers, made_by, substitute, take_over
 from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import DType
@@ -226,3 +227,38 @@ RULES: Mapping[str, Callable[[Graph, Node], int]] = {
     "Split": _split,
     "SplitV": _split,
 }
+
+
+BROADCASTING = frozenset({"AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "SquaredDifference", "Pow"})
+
+
+def drop_broadcast_reshapes(graph: Graph) -> int:
+    """An operand that is only reshaped to have more, or fewer, axes of size 1 in front broadcasts the same without.
+
+    Comes after the transposes were moved: they ask for operands of full rank.
+    """
+    return for_each_node(graph, _read_past_reshape)
+
+
+def _read_past_reshape(graph: Graph, node: Node) -> int:
+    if node.op not in BROADCASTING:
+        return 0
+    changes = 0
+    for index, value in enumerate(node.inputs):
+        reshape = made_by(value, *RELABELLING)
+        if reshape is None or not _differ_in_front(reshape.inputs[0].shape, value.shape):
+            continue
+        source, other = reshape.inputs[0], node.inputs[1 - index]
+        if broadcast_shapes(source.shape, other.shape) == node.output.shape:
+            node.set_input(index, source)
+            discard(graph, reshape)
+            changes += 1
+    return changes
+
+
+def _differ_in_front(one: Shape, other: Shape) -> bool:
+    """Whether the shapes are known and equal but for axes of size 1 in front."""
+    if one is None or other is None or len(one) == len(other):
+        return False
+    short, long = sorted((one, other), key=len)
+    return set(long[: len(long) - len(short)]) == {1} and same_shape(long[len(long) - len(short) :], short)

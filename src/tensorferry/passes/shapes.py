@@ -11,7 +11,7 @@ from tensorferry import ops
 from tensorferry.errors import FerryError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
 from tensorferry.ops.shape import reshape_target
-from tensorferry.passes.rewriting import discard, for_each_node
+from tensorferry.passes.rewriting import discard, for_each_node, integers, made_by, substitute
 from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
@@ -108,4 +108,76 @@ def _settle_reshape(graph: Graph, node: Node) -> int:
     constant = np.asarray(sizes, target.dtype.numpy)
     node.set_input(1, graph.constant(constant, f"{node.name}/shape", before=node, origin=target.producer.origin))
     discard(graph, target.producer)
+    return 1
+
+
+# -- sizes seen through a transpose --------------------------------------------------------------------------------
+
+
+def read_sizes_before_transposes(graph: Graph) -> int:
+    """The sizes of a transposed value are those of the value, permuted: nothing need be transposed to be measured."""
+    return for_each_node(graph, _read_before)
+
+
+def _read_before(graph: Graph, node: Node) -> int:
+    if node.op == "Shape":
+        return _measure_before(graph, node)
+    if node.op == "StridedSlice":
+        return _pick_before(graph, node)
+    return _pack_in_order(graph, node) if node.op == "GatherV2" else 0
+
+
+def _measure_before(graph: Graph, node: Node) -> int:
+    """Shape(Transpose(x)) is Shape(x), gathered."""
+    turn = made_by(node.inputs[0], "Transpose")
+    order = integers(turn.inputs[1]) if turn is not None else None
+    if turn is None or order is None:
+        return 0
+    sizes = ops.add(graph, "Shape", [turn.inputs[0]], node.attrs, name=f"{node.name}/before", origin=node.origin, before=node)
+    indices = np.asarray([axis % len(order) for axis in order], np.int32)
+    axis = graph.constant(np.asarray(0, np.int32), f"{node.name}/axis", before=node, origin=node.origin)
+    picked = graph.constant(indices, f"{node.name}/order", before=node, origin=node.origin)
+    substitute(graph, node, "GatherV2", [sizes.output, picked, axis])
+    discard(graph, turn)
+    return 1
+
+
+def _gathered(value: Value) -> tuple[Node, list[int]] | None:
+    """The gathering of a whole vector's elements by constant indices, and these."""
+    node = made_by(value, "GatherV2")
+    if node is None or node.inputs[0].rank != 1 or node.inputs[1].rank != 1 or node.get("batch_dims"):
+        return None
+    indices = integers(node.inputs[1])
+    return (node, indices) if indices is not None and min(indices, default=-1) >= 0 else None
+
+
+def _pick_before(graph: Graph, node: Node) -> int:
+    """One element of gathered ones is an element of the vector they were gathered from."""
+    found = _gathered(node.inputs[0])
+    begin, masks = integers(node.inputs[1]), [node.get(f"{mask}_mask") or 0 for mask in ("begin", "ellipsis", "new_axis")]
+    if found is None or begin is None or len(begin) != 1 or node.get("shrink_axis_mask") != 1 or any(masks):
+        return 0
+    gather, indices = found
+    if not -len(indices) <= begin[0] < len(indices):
+        return 0
+    at = indices[begin[0]]
+    bounds = [
+        graph.constant(np.asarray([number], node.inputs[1].dtype.numpy), f"{node.name}/{role}", before=node, origin=node.origin)
+        for role, number in (("begin", at), ("end", at + 1), ("step", 1))
+    ]
+    previous = [value.producer for value in node.inputs]
+    node.set_inputs([gather.inputs[0], *bounds])
+    node.attrs["end_mask"] = 0
+    discard(graph, *previous)
+    return 1
+
+
+def _pack_in_order(graph: Graph, node: Node) -> int:
+    """Packed numbers, gathered in another order, are packed in that order at once."""
+    found = _gathered(node.output)
+    pack = made_by(node.inputs[0], "Pack")
+    if found is None or pack is None or graph.only_reader(pack.output) is not node or max(found[1]) >= len(pack.inputs):
+        return 0
+    attrs = {**pack.attrs, "N": len(found[1])}
+    substitute(graph, node, "Pack", [pack.inputs[index] for index in found[1]], attrs, absorbed=[pack])
     return 1
