@@ -1,0 +1,56 @@
+"""What the README says to type works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tensorferry.cli import app
+from tensorferry.runtimes import tfjs
+from tensorferry.zoo.catalog import Wanted, build
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.skipif(tfjs.available() is not None, reason=str(tfjs.available()))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a small `posenet.pb`."""
+    monkeypatch.chdir(tmp_path)
+    build("posenet", "posenet.pb", Wanted(multiplier=0.25, resolution=65, weights="random"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tensorferry ")]
+
+
+def test_the_commands_work_in_the_order_given(here):
+    found = commands()
+    assert {words[0] for words in found} == {"convert", "inspect", "verify"}
+    for words in found:
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, (words, result.output)
+
+
+def test_the_python_works(here, capsys):
+    (script,) = blocks("python")
+    exec(compile(script, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("True ")
+
+
+def test_every_option_of_the_table_exists():
+    table = re.findall(r"^\| `(--[^|]*)` \|", README, re.MULTILINE)
+    named = {option for row in table for option in re.findall(r"--[a-z-]+", row)}
+    known = {option for parameter in app.commands["convert"].params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert named
+    assert named <= known
