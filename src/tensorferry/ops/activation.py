@@ -14,7 +14,7 @@ from tensorferry.ops.kernels import FLOATS, LiteKernel, check_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_as_input, same_in_tfjs
 from tensorferry.targets import JsNode, LiteOp, Temp
-from tensorferry.tensor import Array, ArrayTensor
+from tensorferry.tensor import Array, ArrayTensor, DType
 
 SELU_SCALE = 1.0507009873554805
 SELU_SCALE_ALPHA = 1.7580993408473768
@@ -162,12 +162,11 @@ def _js_prelu(node: Node) -> list[JsNode]:
 
 
 def _expand_softplus(graph: Graph, node: Node) -> bool:
-    """relu(x) + log(1 + exp(-|x|)): no power above 1, so nothing overflows."""
+    """max(x, log(1 + exp(min(x, bound)))): no power overflows, and beyond the bound softplus is x."""
     expansion, x = Expansion(graph, node), node.inputs[0]
-    power = expansion.make("Exp", expansion.make("Neg", expansion.make("Abs", x)))
-    return expansion.finish(
-        expansion.make("AddV2", expansion.make("Relu", x), expansion.make("Log", expansion.make("AddV2", power, 1.0)))
-    )
+    bound = 10.0 if x.dtype is DType.FLOAT16 else 40.0
+    power = expansion.make("Exp", expansion.make("Minimum", x, bound))
+    return expansion.finish(expansion.make("Maximum", x, expansion.make("Log", expansion.make("AddV2", power, 1.0))))
 
 
 def _expand_softsign(graph: Graph, node: Node) -> bool:

@@ -23,6 +23,7 @@ from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
+from tensorferry.passes.relabelling import join_transposed_axes
 from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transposes_by_reshapes, simplify_reshapes
 from tensorferry.passes.rewriting import Pass
 from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, read_sizes_before_transposes, refine_types
@@ -59,9 +60,7 @@ LAYOUT = Group(
     (settle_layout, read_sizes_before_transposes, merge_duplicate_nodes, simplify_reshapes, move_transposes),
     rounds=16,
 )
-RELABELLING = Group(
-    "reshape", (replace_transposes_by_reshapes, join_transposed_axes, drop_broadcast_axes, simplify_reshapes), rounds=4
-)
+RELABELLING = Group("reshape", (replace_transposes_by_reshapes, join_transposed_axes, simplify_reshapes), rounds=4)
 FUSING = Group(
     "fuse",
     (
