@@ -205,3 +205,12 @@ def test_a_model_cannot_steer_the_terminal(tmp_path):
         assert result.exit_code == 2
         assert "\x1b" not in result.output
         assert "unprintable name" in result.output
+
+
+def test_a_truncated_file_is_named_with_the_byte(source, tmp_path):
+    path = tmp_path / "short.pb"
+    path.write_bytes(source.read_bytes()[:-100])
+    result = call("convert", path, "-o", tmp_path / "net.tflite")
+    assert result.exit_code == 2
+    assert "truncated or corrupt" in result.output
+    assert f"'{path}', byte" in result.output

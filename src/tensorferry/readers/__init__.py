@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.detect import FORMATS, recognize
 from tensorferry.readers.graphdef import read_graphdef
@@ -22,7 +23,12 @@ def read(path: str | os.PathLike[str]) -> Graph:
     No weight byte is read. Ops that nobody knows are kept; values whose type cannot be told are of unknown type.
     """
     kind, file = recognize(path)
-    return _READERS[kind](file)
+    try:
+        return _READERS[kind](file)
+    except SourceError as error:
+        if str(path) not in str(error):
+            error.where = f"'{path}'" + (f", {error.where}" if error.where else "")
+        raise
 
 
 _READERS = {"graphdef": read_graphdef}
