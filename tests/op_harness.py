@@ -286,11 +286,18 @@ def _global_norm(t: Array, m: Array, v: Array, beta: Array, gamma: Array, **attr
     return tf.nn.batch_normalization(t, m, v, beta, scale, attrs["variance_epsilon"]).numpy()
 
 
+def _unit_length(x: Array) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.math.l2_normalize(x, -1).numpy()
+
+
 COMPOSED: dict[str, Callable[..., Array]] = {
     "HardSwish": _hard_swish,
     "PRelu": _prelu,
     "ReluN1To1": lambda x: np.clip(x, np.asarray(-1, x.dtype), np.asarray(1, x.dtype)),
     "Gelu": _gelu,
+    "L2Normalize": _unit_length,
     "BatchNormWithGlobalNormalization": _global_norm,  # TensorFlow's runtime dropped it; frozen graphs still have it
 }
 """Ops that TensorFlow has not as one; composed of its ops, or numpy where that is the definition."""

@@ -106,6 +106,12 @@ def channel_shuffle():
     tf.reduce_max(y, (1, 2), name="out")
 
 
+def embedding():
+    """A face net's end: pixels to a vector of unit length."""
+    y = tf.reduce_mean(conv(image(), 8, stride=2), (1, 2))
+    tf.math.l2_normalize(tf.matmul(y, some(8, 6)), -1, name="out")
+
+
 NETS: dict[str, Callable[[], None]] = {
     "u_net": u_net,
     "u_net, free batch": lambda: u_net(None),
@@ -115,6 +121,7 @@ NETS: dict[str, Callable[[], None]] = {
     "squeeze and excite": squeeze_and_excite,
     "style transfer": style_transfer,
     "channel shuffle": channel_shuffle,
+    "embedding": embedding,
 }
 
 
@@ -132,3 +139,25 @@ def test_a_net_is_proved_with_no_more_operators_than_tensorflow_makes(net, tmp_p
     report = tensorferry.convert(path, targets, inputs=["image"], outputs=["out"])
     assert report.verified, [target.check for target in report.targets]
     assert report.targets[0].operator_count <= count_official(path)
+
+
+def u_net_channels_first():
+    """A U-net in NCHW of unknown batch, whose transposed convolution computes the size of its result."""
+    x = v1.placeholder(tf.float32, (None, 3, 16, 16), name="image")
+    outer = tf.nn.relu(tf.nn.conv2d(x, some(3, 3, 3, 6), 1, "SAME", data_format="NCHW"))
+    inner = tf.nn.conv2d(outer, some(3, 3, 6, 8), 2, "SAME", data_format="NCHW")
+    shape = tf.shape(inner)
+    size = tf.stack([shape[0], 6, shape[2] * 2, shape[3] * 2])
+    larger = tf.nn.conv2d_transpose(inner, some(2, 2, 6, 8), size, 2, "SAME", data_format="NCHW")
+    y = tf.nn.conv2d(tf.concat([larger, outer], 1), some(1, 1, 12, 2), 1, "SAME", data_format="NCHW")
+    tf.nn.sigmoid(y, name="out")
+
+
+def test_channels_first_costs_a_transpose_at_either_end(tmp_path):
+    path = freeze(tmp_path / "net.pb", u_net_channels_first)
+    targets = [tmp_path / "net.tflite"] + ([tmp_path / "web"] if tfjs.available() is None else [])
+    report = tensorferry.convert(path, targets)
+    assert report.verified, [target.check for target in report.targets]
+    for target, name in zip(report.targets, ("TRANSPOSE", "Transpose"), strict=False):
+        assert target.operators[name] == 2
+        assert not {"GATHER", "GatherV2"} & set(target.operators)

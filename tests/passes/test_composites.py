@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from surroundings import Net, held, left_alone
 
-from tensorferry.passes.composites import recognise_composites
+from tensorferry.passes.composites import recognise_composites, recognise_unit_length
 
 
 def _gate(net, x):
@@ -145,3 +145,37 @@ def test_softmax_over_another_axis_stays(caplog):
     plain = Net()
     plain.output(_softmax(plain, plain.input("x", (2, 3, 4)), -1, shifted=False), "y")
     left_alone(plain.graph, recognise_composites, caplog, "the largest is not taken off")
+
+
+def unit_length(net, x, *, smallest=1e-12, axis=-1, keep_dims=True):
+    total = net.op("Sum", net.op("Square", x), axis, keep_dims=keep_dims)
+    return net.op("Rsqrt", net.op("Maximum", total, smallest))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_unit_length(turned):
+    net = Net()
+    x = net.op("Tanh", net.input("x", ("n", 3)))
+    factors = (x, unit_length(net, x))
+    made = net.op("Mul", *(factors[::-1] if turned else factors))
+    net.output(net.op("Neg", made), "y")
+    net.output(made, "public")
+    assert held(net.graph, recognise_unit_length, changes=1, tolerance=1e-6) == ["Tanh", "L2Normalize", "Neg"]
+
+
+@pytest.mark.parametrize("difference", [{"smallest": 1e-6}, {"axis": 0}, {"keep_dims": False}])
+def test_other_lengths_stay(difference):
+    net = Net()
+    x = net.op("Tanh", net.input("x", (3, 3)))
+    net.output(net.op("Mul", x, unit_length(net, x, **difference)), "y")
+    assert held(net.graph, recognise_unit_length, changes=0)[-1] == "Mul"
+
+
+def test_a_length_of_another_value_or_read_by_others_stays(caplog):
+    net = Net()
+    x = net.op("Tanh", net.input("x", (2, 3)))
+    net.output(net.op("Mul", net.op("Neg", x), unit_length(net, x)), "other")
+    length = unit_length(net, x)
+    net.output(net.op("Mul", x, length), "y")
+    net.output(length, "length")
+    left_alone(net.graph, recognise_unit_length, caplog, "others read parts")

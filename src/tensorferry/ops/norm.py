@@ -1,4 +1,4 @@
-"""Normalisation: batch norm in all its versions, and local response normalisation."""
+"""Normalisation: batch norm in all its versions, local response normalisation, and L2Normalize, which only a pass makes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.kernels import FLOATS, LiteKernel
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input, same_in_tfjs
 from tensorferry.ops.windows import require_channels_last, require_float32
@@ -255,6 +256,24 @@ def _local_examples() -> Iterator[Example]:
     yield Example((sample(1, 3, 4, 7),), {"depth_radius": 2, "bias": 2.0, "alpha": 1e-2, "beta": 0.75}, note="as AlexNet")
 
 
+# -- L2Normalize ---------------------------------------------------------------------------------------------------
+
+SMALLEST_SQUARE = 1e-12
+"""What tf.math.l2_normalize takes at least for the sum of squares; TFLite's kernel takes its root for the norm."""
+
+
+def _evaluate_unit(_node: Node, array: Array) -> Array:
+    """Along the last axis, x / sqrt(max(sum(x ** 2), SMALLEST_SQUARE))."""
+    squares = np.sum(np.square(array), axis=-1, keepdims=True)
+    return np.asarray(array / np.sqrt(np.maximum(squares, array.dtype.type(SMALLEST_SQUARE))))
+
+
+def _unit_examples() -> Iterator[Example]:
+    yield Example((sample(3, 8),))
+    yield Example((np.zeros((1, 4), np.float32),), note="nothing to scale")
+    yield Example((sample(2, 3, 4, 5),), note="channels")
+
+
 _FUSED_ATTRS = {"epsilon": 0.0001, "exponential_avg_factor": 1.0, "data_format": "NHWC", "is_training": True}
 
 SPECS = (
@@ -286,5 +305,12 @@ SPECS = (
         to_tflite=_lite_local,
         to_tfjs=same_in_tfjs,
         examples=_local_examples,
+    ),
+    OpSpec(
+        name="L2Normalize",
+        infer=same_as_input,
+        evaluate=_evaluate_unit,
+        to_tflite=LiteKernel("L2_NORMALIZATION", FLOATS, most_dims=4),
+        examples=_unit_examples,
     ),
 )

@@ -1,4 +1,4 @@
-"""Functions that are written out in simple ops and that targets know as one: HardSwish, PRelu, LeakyRelu, Softmax."""
+"""Functions written out in simple ops that targets know as one: HardSwish, PRelu, LeakyRelu, Softmax, L2Normalize."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensorferry.ir import Graph, Node, Value
+from tensorferry.ops.norm import SMALLEST_SQUARE
 from tensorferry.passes.rewriting import decline, for_each_node, integers, made_by, number, substitute
 from tensorferry.tensor import Array, DType
 
@@ -197,3 +198,33 @@ def _softmax(graph: Graph, node: Node) -> int:
 def _over_last_axis(node: Node) -> bool:
     axes, rank = integers(node.inputs[1]), node.inputs[0].rank
     return bool(node.get("keep_dims")) and axes is not None and rank is not None and len(axes) == 1 and axes[0] in (-1, rank - 1)
+
+
+# -- unit length ---------------------------------------------------------------------------------------------------
+
+
+def recognise_unit_length(graph: Graph) -> int:
+    """x * rsqrt(max(sum(x ** 2), 1e-12)) over the last axis is L2Normalize, which TFLite alone has."""
+    return for_each_node(graph, _unit_length)
+
+
+def _unit_length(graph: Graph, node: Node) -> int:
+    if node.op != "Mul" or node.get("activation") or not node.output.dtype.is_float:
+        return 0
+    for source, factor in (node.inputs, node.inputs[::-1]):
+        root = made_by(factor, "Rsqrt")
+        bound = made_by(root.inputs[0], "Maximum") if root is not None else None
+        if root is None or bound is None or source.shape is None or source.shape != node.output.shape:
+            continue
+        total = next((made_by(each, "Sum") for each in bound.inputs if each.constant is None), None)
+        limits = [limit for each in bound.inputs if (limit := number(each)) is not None]
+        square = made_by(total.inputs[0], "Square") if total is not None else None
+        if total is None or square is None or square.inputs[0] is not source or not _over_last_axis(total):
+            continue
+        if len(limits) != 1 or not math.isclose(limits[0], SMALLEST_SQUARE, rel_tol=1e-6) or len(source.shape) > 4:
+            return decline(log, node, "it looks like L2 normalisation, but not as TFLite's kernel does it")
+        if any(graph.readers(each.output) != 1 for each in (root, bound, total, square)):
+            return decline(log, node, "it is an L2 normalisation of which others read parts")
+        substitute(graph, node, "L2Normalize", [source], absorbed=[root, bound, total, square])
+        return 1
+    return 0

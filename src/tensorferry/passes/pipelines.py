@@ -12,7 +12,7 @@ from tensorferry.ir import Graph, verify
 from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
 from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_bias
 from tensorferry.passes.arithmetic import simplify_arithmetic
-from tensorferry.passes.composites import recognise_composites
+from tensorferry.passes.composites import recognise_composites, recognise_unit_length
 from tensorferry.passes.constants import fold_constants
 from tensorferry.passes.dead_nodes import remove_dead_nodes
 from tensorferry.passes.dilation import fuse_dilated_convolution
@@ -88,7 +88,7 @@ TARGETS = ("tflite", "tfjs")
 
 
 def _finishing(target: str) -> tuple[Group, ...]:
-    only_there = (recognise_symmetric_clips, lift_products) if target == "tflite" else ()
+    only_there = (recognise_symmetric_clips, recognise_unit_length, lift_products) if target == "tflite" else ()
     return (
         Group("types", (narrow_types(target),)),
         Group(
