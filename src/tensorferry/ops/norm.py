@@ -268,6 +268,13 @@ def _evaluate_unit(_node: Node, array: Array) -> Array:
     return np.asarray(array / np.sqrt(np.maximum(squares, array.dtype.type(SMALLEST_SQUARE))))
 
 
+def _expand_unit(graph: Graph, node: Node) -> bool:
+    parts, x = Expansion(graph, node), node.inputs[0]
+    axis = parts.constant(np.asarray(-1, np.int32), "axis")
+    total = parts.make("Sum", parts.make("Square", x), axis, keep_dims=True)
+    return parts.finish(parts.make("Mul", x, parts.make("Rsqrt", parts.make("Maximum", total, SMALLEST_SQUARE))))
+
+
 def _unit_examples() -> Iterator[Example]:
     yield Example((sample(3, 8),))
     yield Example((np.zeros((1, 4), np.float32),), note="nothing to scale")
@@ -311,6 +318,7 @@ SPECS = (
         infer=same_as_input,
         evaluate=_evaluate_unit,
         to_tflite=LiteKernel("L2_NORMALIZATION", FLOATS, most_dims=4),
+        expand=_expand_unit,
         examples=_unit_examples,
     ),
 )
