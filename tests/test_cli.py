@@ -94,6 +94,52 @@ def test_an_error_as_json(tmp_path):
     assert [problem["node"] for problem in json.loads(result.output)["problems"]] == ["root", "lower"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("convert", "net.pb"),
+        ("convert", "net.pb", "-o", "net.tflite", "--bogus"),
+        ("convert", "net.pb", "-o", "net.tflite", "--seed", "x"),
+        ("verify", "net.pb"),
+        ("zoo", "nonesuch"),
+        ("nonesuch",),
+    ],
+)
+def test_a_wrong_command_line_as_json(words):
+    result = call(*words, "--json")
+    error = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, error["error"]) == (2, "", "OptionError")
+    assert error["what"]
+    plain = call(*words)
+    assert (plain.exit_code, plain.stdout) == (2, "")
+    assert error["what"].splitlines()[0] in plain.stderr
+
+
+def test_a_verification_without_its_runtime_is_no_success(source, tmp_path, monkeypatch):
+    lite = tmp_path / "net.tflite"
+    call("convert", source, "-o", lite, "--quiet", "--no-verify")
+    monkeypatch.setattr("tensorferry.runtimes.litert.available", lambda: "LiteRT is not here")
+    plain = call("verify", source, lite, "--quiet")
+    assert (plain.exit_code, "not verified: LiteRT is not here" in plain.output) == (2, True)
+    machine = call("verify", source, lite, "--json")
+    assert (machine.exit_code, json.loads(machine.stdout)["verified"]) == (2, False)
+
+
+def test_brackets_in_a_path_are_no_markup(source, tmp_path):
+    folder = tmp_path / "[red]"
+    folder.mkdir()
+    assert "[red]" in call("convert", source, "-o", folder / ":smile:.tflite").output
+    assert ":smile:" in call("verify", source, folder / ":smile:.tflite").output
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_layers_keep_their_figures_on_narrow_terminals(source, width, monkeypatch):
+    monkeypatch.setattr("tensorferry.console.PLAIN_WIDTH", width)
+    output = call("inspect", source, "--layers").output
+    assert "\u2026" not in output
+    assert "[1, 8, 8, 8]" in output
+
+
 def test_a_failed_verification_is_exit_code_1(source, tmp_path, monkeypatch):
     def refuse(*_arguments):
         raise VerificationError("it does not compute what the source computes")
@@ -195,6 +241,16 @@ def test_an_ascii_terminal_is_no_obstacle(source, tmp_path):
     command = [sys.executable, "-m", "tensorferry", "convert", str(source), "-o", str(tmp_path / "net.tflite")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_the_terminal_lacks_is_no_obstacle(source, tmp_path):
+    target = tmp_path / "F\u00e4hre.tflite"
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "tensorferry", "convert", str(source), "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "F\\xe4hre" in done.stdout
+    assert target.is_file()
 
 
 def test_a_model_cannot_steer_the_terminal(tmp_path):

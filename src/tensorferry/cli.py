@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +32,8 @@ def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 the result is wrong, 2 an error, 130 interrupted."""
     # One BLAS thread: faster than several on the layer sizes of image nets, and lighter on a machine with many cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no conversion
     signal.signal(signal.SIGTERM, _on_terminate)
     gc.disable()  # a command ends before cycles matter; looking for them while modules load costs a tenth of the start
     app()
@@ -41,7 +44,24 @@ def _on_terminate(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(143)  # unwinds, so that half-written targets are removed
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _App(click.Group):
+    """A wrong command line is told as all errors are: with `--json`, as one JSON document on standard output."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if "--json" not in words:
+            return super().main(words, *rest, **extra)
+        try:
+            code = super().main(words, *rest, **{**extra, "standalone_mode": False})
+        except click.ClickException as wrong:
+            from tensorferry.console import Screen  # noqa: PLC0415
+
+            Screen(as_json=True).show_error(OptionError(wrong.format_message(), remedy="--help lists what can be given"))
+            code = OptionError.exit_code
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=_App, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tensorferry", message="%(prog)s %(version)s")
 def app() -> None:
     """TensorFlow models to TensorFlow Lite and TensorFlow.js, without TensorFlow, and proved."""
@@ -99,7 +119,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
         except FerryError as error:
             _fail(screen, error)
         except KeyboardInterrupt:
-            print("interrupted; nothing was written", file=sys.stderr)
+            screen.show_interrupt()
             raise click.exceptions.Exit(130) from None
         except MemoryError as error:
             remedy = "close other programs, or convert with --no-verify"
@@ -218,7 +238,9 @@ def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape:
 @FACE
 @_command
 def verify(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
-    """Compare converted models with their source, in the runtimes that will run them. Exit code 1 when one differs.
+    """Compare converted models with their source, in the runtimes that will run them.
+
+    Exit code 0 when all were run and are right, 1 when one differs, 2 when one could not be run.
 
     \b
     Example:
@@ -229,8 +251,8 @@ def verify(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: 
     with screen.progress() as progress:
         verification = verify_models(source, *targets, progress=progress, input_shapes=_shapes(input_shape), **options)
     screen.show_verification(verification)
-    if not verification.passed:
-        raise click.exceptions.Exit(1)
+    if not verification.verified:
+        raise click.exceptions.Exit(2 if verification.passed else 1)
 
 
 @app.group()

@@ -40,7 +40,15 @@ class Screen:
     def _out(self) -> Console:
         from rich.console import Console  # noqa: PLC0415
 
-        return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        # Names and paths are shown as they are: a [bold] or :smile: in them means nothing.
+        return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+    def show_interrupt(self) -> None:
+        what = "interrupted; nothing was written"
+        if self.as_json:
+            self._write(to_json({"error": "Interrupted", "what": what, "where": "", "why": "", "remedy": ""}))
+        else:
+            print(what, file=sys.stderr)
 
     def show_error(self, error: FerryError) -> None:
         if self.as_json:
@@ -68,7 +76,7 @@ class Screen:
         self._show("render_report", report, report.as_dict, framed=sys.stdout.isatty())
 
     def show_verification(self, verification: Verification) -> None:
-        self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.passed)
+        self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.verified)
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
         self._show("render_catalog", models, lambda: dict(models))
@@ -132,7 +140,12 @@ class _Bar:
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(pulse_style="cyan"),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(self._step, total=None)
             while not self._done.wait(0.1):

@@ -83,6 +83,10 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
     for target in targets:
         path, kind = Path(target), kind_of(target, options.to)
         tell(f"verify {path}")
+        missing = check.runtime_of(kind).available()
+        if missing:
+            checks[str(target)] = check.skipped(missing, options.tolerance)
+            continue
         graph = _graph_for_target(Path(source), path, kind, options)
         checks[str(target)] = Prover(graph, options).check(kind, path)
     return Verification(str(source), checks)

@@ -36,7 +36,7 @@ def render_verification(verification: Verification) -> RenderableType:
         table = _grid()
         table.add_row("target", Text(path, style="bold"))
         _add_proof(table, check)
-        parts += [table, _render_check(check)]
+        parts += [table, *_render_check(check)]
     return Group(*parts)
 
 
@@ -64,7 +64,7 @@ def render_report(report: Report, *, framed: bool = True) -> RenderableType:
     """What went in, what came out, how far it is from the source, what it took."""
     parts: list[RenderableType] = [_render_source(report), Text()]
     for target in report.targets:
-        parts += [_render_target(target, report.source.bytes), _render_check(target.check), Text()]
+        parts += [_render_target(target, report.source.bytes), *_render_check(target.check), Text()]
     parts += [Text(f"note: {notice}", style="yellow") for notice in report.notices]
     parts.append(_render_cost(report))
     if not framed:
@@ -125,9 +125,10 @@ def _status(check: Check) -> Text:
     return text
 
 
-def _render_check(check: Check) -> RenderableType:
+def _render_check(check: Check) -> list[RenderableType]:
+    """A line for each output that was compared; nothing where none was."""
     if not check.outputs:
-        return Text()
+        return []
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("output", style="bold", overflow="fold", min_width=8)
     for title, width in (("max err", 8), ("mean err", 8), ("relative", 8), ("cosine", 11)):
@@ -139,7 +140,7 @@ def _render_check(check: Check) -> RenderableType:
         cosine = "" if math.isnan(output.cosine) else f"{output.cosine:.9f}"
         table.add_row(output.name, *(f"{figure:.2e}" for figure in figures), cosine, mark)
     remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
-    return Group(table, *(Text(remark, style="red") for remark in remarks if remark))
+    return [table, *(Text(remark, style="red") for remark in remarks if remark)]
 
 
 def _render_cost(report: Report) -> Text:
@@ -186,18 +187,17 @@ def _format_shape(shape: Sequence[int | str] | None) -> str:
 
 
 def _render_layers(inspection: Inspection) -> Table:
-    savings = {block.depthwise: block for block in inspection.separable}
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for title in ("layer", "op", "output"):
-        table.add_column(title)
-    for title in ("parameters", "MACs"):
-        table.add_column(title, justify="right")
-    table.add_column("saving")
+    savings = {block.depthwise: f"{block.saving:.2f}x" for block in inspection.separable}
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("layer", overflow="fold")
+    for title in ("op", "output"):
+        table.add_column(title, no_wrap=True)
+    for title in ("parameters", "MACs", "saving"):
+        table.add_column(title, justify="right", overflow="fold")
     for layer in inspection.layers:
-        block = savings.get(layer.node)
-        saving = f"{block.saving:.2f}x with {block.pointwise}" if block else ""
         macs = layer.note if layer.macs is None else f"{layer.macs:,}"
-        table.add_row(layer.node, layer.op, _format_shape(layer.shape), f"{layer.parameters:,}", macs, saving)
+        row = (layer.node, layer.op, _format_shape(layer.shape), f"{layer.parameters:,}", macs, savings.get(layer.node, ""))
+        table.add_row(*row)
     parameters = sum(layer.parameters for layer in inspection.layers)
     table.add_row("total", "", "", f"{parameters:,}", f"{inspection.macs:,}", "", style="bold")
     return table
@@ -209,7 +209,7 @@ def _render_layers(inspection: Inspection) -> Table:
 def _grid() -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True, min_width=15)
-    table.add_column()
+    table.add_column(overflow="fold")
     return table
 
 

@@ -138,11 +138,17 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """No file computes anything wrong. One that was not run did not fail."""
         return all(check.status != "failed" for check in self.checks.values())
+
+    @property
+    def verified(self) -> bool:
+        """Every file was run and found right."""
+        return all(check.status == "verified" for check in self.checks.values())
 
     def as_dict(self) -> dict[str, Any]:
         checks = {path: check.as_dict() for path, check in self.checks.items()}
-        return {"source": self.source, "passed": self.passed, "checks": checks}
+        return {"source": self.source, "passed": self.passed, "verified": self.verified, "checks": checks}
 
     def to_json(self) -> str:
         return to_json(self.as_dict())
