@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import tensorferry
 from tensorferry.cli import app
 from tensorferry.runtimes import tfjs
 from tensorferry.zoo.catalog import Wanted, build
@@ -34,18 +35,30 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tensorferry ")]
 
 
-def test_the_commands_work_in_the_order_given(here):
+def test_the_commands_and_scripts_work_in_the_order_given(here, capsys):
     found = commands()
     assert {words[0] for words in found} == {"convert", "inspect", "verify"}
     for words in found:
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (words, result.output)
-
-
-def test_the_python_works(here, capsys):
-    (script,) = blocks("python")
-    exec(compile(script, "README.md", "exec"), {})
+    using, converting = blocks("python")
+    known: dict[str, object] = {}
+    exec(compile(using, "README.md", "exec"), known)
+    assert known["heatmap"].shape == (1, 5, 5, 17)
+    exec(compile(converting, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("True ")
+
+
+def test_the_notices_are_those_of_the_source():
+    """The words between `...` and numbers stand in the code that gives the notice."""
+    source = Path(tensorferry.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.py")))
+    table = README.partition("| notice |")[2].partition("\n\n")[0]
+    notices = re.findall(r"^\| (?!-)([^|]*) \|", table, re.MULTILINE)
+    assert len(notices) > 5
+    for notice in notices:
+        pieces = re.split(r"'?\.\.\.'?|not verified: |\bint\d+|outputs|[\d.]+ GiB", notice)
+        assert [piece for piece in pieces if piece.strip() and piece.strip(" :") not in code] == []
 
 
 def test_every_option_of_the_table_exists():
