@@ -14,11 +14,20 @@ import tensorferry
 from small_graphs import freeze, v1, weights
 from tensorferry.runtimes import tfjs
 
-SEEDS = itertools.count(100)
+
+class Seeds:
+    """Where the weights of the net being built come from; begun anew for each test, so that none depends on another."""
+
+    numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def fresh_seeds():
+    Seeds.numbers = itertools.count(100)
 
 
 def some(*shape):
-    return weights(*shape, seed=next(SEEDS))
+    return weights(*shape, seed=next(Seeds.numbers))
 
 
 def image(size=16, batch=1):
