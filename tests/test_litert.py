@@ -175,6 +175,23 @@ def test_a_file_cut_short_is_an_error(path, keep):
     assert caught.value.why
 
 
+@pytest.mark.parametrize("name", [b"total", b"first"])
+def test_a_name_in_the_file_that_is_no_text_is_an_error(path, name):
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, b"\xff" + name[1:]))
+    with pytest.raises(FerryError, match="LiteRT cannot"), litert.LiteRtModel(path, keep_intermediates=True) as model:
+        model.run(feeds(1))
+        model.intermediates()
+    with pytest.raises(FerryError, match="LiteRT cannot"):
+        litert.run(path, feeds(1))
+
+
+def test_a_path_that_is_no_text_is_an_error(tmp_path):
+    with pytest.raises(FerryError, match="its name is no text"):
+        litert.run(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.tflite"), {})
+
+
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FerryError, match=r"LiteRT cannot load(?s:.)*nothing\.tflite"):
         litert.run(tmp_path / "nothing.tflite", {})

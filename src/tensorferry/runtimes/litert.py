@@ -79,6 +79,8 @@ class LiteRtModel:
         if missing:
             raise OptionError(f"{NAME} cannot be run", why=missing)
         self.path = os.fspath(path)
+        if self.path != self.path.encode("utf-8", "replace").decode():
+            raise FerryError(f"{NAME} cannot load '{self.path}'", why="its name is no text", remedy="give the file another name")
         self.version = importlib.metadata.version("ai-edge-litert")
         with self._failing("cannot load"):
             from ai_edge_litert import interpreter  # noqa: PLC0415 - a fifth of a second
@@ -93,14 +95,15 @@ class LiteRtModel:
             )
         self._keeps = keep_intermediates
         self._allocated = False
-        signatures = self._interpreter.get_signature_list()
-        signature = next(iter(signatures), None)
-        runner = self._interpreter.get_signature_runner(signature) if signature is not None else None
-        self.signature: str | None = signature
-        details = self._interpreter.get_input_details()
-        self._shapes = {int(each["index"]): tuple(map(int, each["shape"])) for each in details}
-        self.inputs = _slots(details, runner and runner.get_input_details())
-        self.outputs = _slots(self._interpreter.get_output_details(), runner and runner.get_output_details())
+        with self._failing("cannot load"):  # names and numbers in a damaged file can be anything
+            signatures = self._interpreter.get_signature_list()
+            signature = next(iter(signatures), None)
+            runner = self._interpreter.get_signature_runner(signature) if signature is not None else None
+            self.signature: str | None = signature
+            details = self._interpreter.get_input_details()
+            self._shapes = {int(each["index"]): tuple(map(int, each["shape"])) for each in details}
+            self.inputs = _slots(details, runner and runner.get_input_details())
+            self.outputs = _slots(self._interpreter.get_output_details(), runner and runner.get_output_details())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by public name, in order. Inputs of unknown size take the size of the arrays."""
@@ -125,7 +128,9 @@ class LiteRtModel:
         if not self._keeps:
             raise OptionError("intermediate values were not kept", remedy="load the model with keep_intermediates=True")
         found: dict[str, Array] = {}
-        for details in self._interpreter.get_tensor_details():
+        with self._failing("cannot describe"):
+            tensors = self._interpreter.get_tensor_details()
+        for details in tensors:
             try:
                 found[details["name"]] = self._interpreter.get_tensor(details["index"])
             except ValueError:  # no memory of its own: a temporary of a kernel
@@ -135,7 +140,8 @@ class LiteRtModel:
     @property
     def backend(self) -> str:
         """Who computes, known after the first run: XNNPACK, LiteRT's own kernels, or both with the counts of operators."""
-        operators = self._interpreter._get_ops_details()  # no public way
+        with self._failing("cannot describe"):
+            operators = self._interpreter._get_ops_details()  # no public way
         delegates = [each for each in operators if each["op_name"] == "DELEGATE"]
         own = [each for each in operators if each["op_name"] != "DELEGATE"]
         taken = _delegated(own, delegates)

@@ -40,6 +40,7 @@ TIMEOUT = 600.0
 
 _BUNDLE = Path(__file__).parent / "assets" / "tfjs_runner.js"
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "bool": np.dtype(bool), "complex64": np.dtype("<c8")}
+_ANSWER = {"backend", "outputs", "version", "node", "milliseconds", "modelInputs", "modelOutputs"}
 _INSTALL = "install Node.js, or pip install 'tensorferry[tfjs]'"
 
 
@@ -189,12 +190,16 @@ class Session:
         clock.start()
         try:
             _send(process, request, payloads)
-            answer = json.loads(_receive(process, struct.unpack("<I", _receive(process, 4))[0]))
+            answer = _understand(_receive(process, struct.unpack("<I", _receive(process, 4))[0]))
             arrays = [_decode(each, _receive(process, each["bytes"])) for each in answer.get("outputs", ())]
         except (EOFError, BrokenPipeError) as error:
             reason = f"it took longer than {self.timeout:g} seconds" if expired.is_set() else self._last_words()
             self._stop()
             raise FerryError(f"{NAME} did not finish running '{model}'", why=reason) from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            self._stop()
+            reason = f"what '{_find_node()[0]}' answers makes no sense; is it Node.js?"
+            raise FerryError(f"{NAME} did not finish running '{model}'", why=reason, remedy=_INSTALL) from error
         except BaseException:
             self._stop()  # the conversation is broken off in the middle
             raise
@@ -299,6 +304,14 @@ def _send(process: subprocess.Popen[bytes], request: Mapping[str, Any], payloads
     for piece in (struct.pack("<I", len(text)), text, *payloads):
         process.stdin.write(piece)
     process.stdin.flush()
+
+
+def _understand(text: bytes) -> dict[str, Any]:
+    """The head of an answer: an error, or all that describes a run. ValueError for anything else."""
+    answer = json.loads(text)
+    if not isinstance(answer, dict) or not ("error" in answer or answer.keys() >= _ANSWER):
+        raise ValueError("this is no answer")
+    return answer
 
 
 def _receive(process: subprocess.Popen[bytes], length: int) -> bytes:
