@@ -32,16 +32,28 @@ def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 the result is wrong, 2 an error, 130 interrupted."""
     # One BLAS thread: faster than several on the layer sizes of image nets, and lighter on a machine with many cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no conversion
     signal.signal(signal.SIGTERM, _on_terminate)
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # else nohup wants it ignored
+        signal.signal(hangup, _on_terminate)
     gc.disable()  # a command ends before cycles matter; looking for them while modules load costs a tenth of the start
     app()
     raise SystemExit(0)
 
 
-def _on_terminate(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(143)  # unwinds, so that half-written targets are removed
+def _on_terminate(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # asking again must not break off the tidying
+    raise SystemExit(128 + number)  # unwinds, so that half-written targets are removed
+
+
+def _open_closed_streams() -> None:
+    """A standard stream that was closed leads nowhere. Else the next file opened gets its number, and what is printed there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as the process lives
 
 
 class _App(click.Group):
@@ -129,6 +141,9 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             raise click.exceptions.Exit(0) from None
         except click.exceptions.Exit:
             raise
+        except OSError as error:  # of files it is told where they are written; what is left is the terminal, or a file in its place
+            what = f"'{error.filename}' cannot be read or written" if error.filename else "the output cannot be written"
+            _fail(screen, FerryError(what, why=error.strerror or str(error)))
         except Exception as error:
             logging.getLogger(__name__).debug("internal error", exc_info=True)
             what = f"internal error: {type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ def read_graphdef(file: SourceFile) -> Graph:
     contents = scan(whole(file.view))
     if not contents.nodes:
         raise SourceError(f"'{file.path}' is a graph without nodes", remedy="check that it is the file that was meant")
-    graph = Graph(file.path.stem)
+    graph = Graph(os.fsencode(file.path.stem).decode("utf-8", "replace"))  # a file's name may be no text
     builder = _Builder(file, contents, graph)
     for source in _ordered(contents.nodes, graph):
         builder.add(source)
