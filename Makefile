@@ -51,5 +51,6 @@ bench: $(VENV)/.ready-tfjs,test $(VENV)-user/.ready
 	$(BIN)/python benchmarks/compare.py --tensorferry-python $(VENV)-user/bin/python $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-user dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-user dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf js/node_modules src/tensorferry/runtimes/assets
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -140,6 +141,15 @@ def test_layers_keep_their_figures_on_narrow_terminals(source, width, monkeypatc
     assert "[1, 8, 8, 8]" in output
 
 
+def test_errors_keep_their_figures_on_narrow_terminals(source, tmp_path, monkeypatch):
+    lite = tmp_path / "net.tflite"
+    call("convert", source, "-o", lite, "--quiet", "--no-verify")
+    monkeypatch.setattr("tensorferry.console.PLAIN_WIDTH", 60)
+    output = call("verify", source, lite).output
+    assert "\u2026" not in output
+    assert re.search(r"scores +(\d\.\d\de-\d\d +){3}1\.0{9} +ok$", output, re.MULTILINE)
+
+
 def test_a_failed_verification_is_exit_code_1(source, tmp_path, monkeypatch):
     def refuse(*_arguments):
         raise VerificationError("it does not compute what the source computes")
@@ -208,6 +218,15 @@ def test_an_interrupt_is_exit_code_130_and_leaves_nothing(source, tmp_path):
     assert process.returncode == 130
     assert errors == "interrupted; nothing was written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_as_json(source, tmp_path, monkeypatch):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversion, "write_tflite", interrupt)
+    result = call("convert", source, "-o", tmp_path / "net.tflite", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["error"], result.stderr) == (130, "Interrupted", "")
 
 
 def test_a_closed_pipe_is_no_error(source):

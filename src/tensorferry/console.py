@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from shutil import get_terminal_size
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 120
 """Columns when the output is a file or a pipe."""
+
+FRAME_WIDTH = 80
+"""Columns from which a report has a frame: on narrower terminals its figures need the room."""
 
 PATIENCE = 1.0
 """Seconds before a progress bar appears: quick work stays quiet."""
@@ -73,7 +77,8 @@ class Screen:
             bar.stop()
 
     def show_report(self, report: Report) -> None:
-        self._show("render_report", report, report.as_dict, framed=sys.stdout.isatty())
+        framed = sys.stdout.isatty() and get_terminal_size().columns >= FRAME_WIDTH
+        self._show("render_report", report, report.as_dict, framed=framed)
 
     def show_verification(self, verification: Verification) -> None:
         self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.verified)

@@ -133,7 +133,7 @@ def _render_check(check: Check) -> list[RenderableType]:
     table.add_column("output", style="bold", overflow="fold", min_width=8)
     for title, width in (("max err", 8), ("mean err", 8), ("relative", 8), ("cosine", 11)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold", min_width=2)
     for output in check.outputs:
         mark = Text("ok", style="green") if output.passed else Text(output.problem or "wrong", style="bold red")
         figures = (output.max_absolute, output.mean_absolute, output.relative)
