@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
 from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.zoo import FolderWeights, RandomWeights, build_posenet, find_weights
@@ -16,4 +18,6 @@ def main(target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("target", type=Path, help="the frozen graph to write")
+    main(str(parser.parse_args().target))

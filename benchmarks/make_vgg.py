@@ -5,7 +5,7 @@ Its 138,357,544 weights (553 MB) are seeded random numbers, drawn while they are
 
 from __future__ import annotations
 
-import sys
+import argparse
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,4 +88,6 @@ def make_vgg(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_vgg(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("target", type=Path, help="the frozen graph to write")
+    make_vgg(parser.parse_args().target)
