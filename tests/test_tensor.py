@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import textwrap
@@ -176,3 +177,16 @@ def test_memory_does_not_follow_the_size_of_a_transposed_file(shape, permutation
     total, grown = map(int, done.stdout.split())
     assert total == source.stat().st_size
     assert grown < 20 << 20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a mapped file cannot be cut there")
+@pytest.mark.parametrize("count", [4, 1 << 20])
+def test_a_file_cut_after_it_was_opened_is_an_error_and_not_the_end_of_the_process(tmp_path, count):
+    path = tmp_path / "cut"
+    path.write_bytes(bytes(4 * count + 4))
+    tensor = FileTensor(SourceFile(path), 4, DType.FLOAT32, (count,))
+    assert tensor.array().shape == (count,)
+    os.truncate(path, 8)
+    with pytest.raises(SourceError, match="became shorter") as caught:
+        tensor.array()
+    assert caught.value.where == f"byte 8 of {4 * count + 4}"

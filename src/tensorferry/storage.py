@@ -17,6 +17,9 @@ from tensorferry.errors import SourceError
 CHUNK = 1 << 20
 """Bytes handed out at a time when weights are streamed: large enough for full disk speed, small beside any budget."""
 
+_COPIED = 1 << 16
+"""Pieces up to this size are copied when they are asked for."""
+
 
 class SourceFile:
     """A read-only file, opened once; `view` is its bytes, `read` copies a piece without mapping it."""
@@ -50,12 +53,24 @@ class SourceFile:
         except OSError as error:
             raise SourceError(f"'{self.path}' cannot be read", where=f"byte {offset}", why=error.strerror or str(error)) from error
         if len(data) != length:
-            raise SourceError(
-                f"'{self.path}' ended early",
-                where=f"byte {offset + len(data)} of {self.size}",
-                why="the file became shorter while it was being read",
-            )
+            raise self._ended_early(offset + len(data))
         return data
+
+    def piece(self, offset: int, length: int) -> bytes | memoryview:
+        """`length` bytes at `offset`, seen through the map where copying would cost something.
+
+        The system kills a process that looks at a page of a map which the file no longer has: its size is asked first.
+        """
+        if length <= _COPIED or offset + length > self.size:
+            return self.read(offset, length)
+        size = os.fstat(self._file.fileno()).st_size
+        if size < offset + length:
+            raise self._ended_early(size)
+        return self.view[offset : offset + length]
+
+    def _ended_early(self, at: int) -> SourceError:
+        why = "the file became shorter while it was being read"
+        return SourceError(f"'{self.path}' ended early", where=f"byte {at} of {self.size}", why=why)
 
     def release(self, offset: int, length: int) -> None:
         """Tell the system that these pages of the map are not needed for now."""

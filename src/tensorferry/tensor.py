@@ -141,7 +141,7 @@ class FileTensor(Tensor):
         self.offset = offset
 
     def array(self) -> Array:
-        return np.frombuffer(self.file.view, self.dtype.numpy, self.size, self.offset).reshape(self.shape)
+        return np.frombuffer(self.file.piece(self.offset, self.nbytes), self.dtype.numpy).reshape(self.shape)
 
     def elements(self, start: int, stop: int) -> Array:
         itemsize = self.dtype.numpy.itemsize
