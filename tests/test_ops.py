@@ -31,7 +31,7 @@ from op_harness import (
     target_graph,
 )
 from tensorferry import ops
-from tensorferry.errors import UnsupportedError
+from tensorferry.errors import NodeError, UnsupportedError
 from tensorferry.ir import Graph
 from tensorferry.runtimes import tfjs
 from tensorferry.tensor import Array
@@ -193,3 +193,14 @@ def test_comparison_fails_on_dtype_shape_count_and_nan() -> None:
             assert_close(wrong, [one], 1e-6)
     with pytest.raises(AssertionError):
         assert_close([np.array([1, 2])], [np.array([1, 3])], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("op", "count"), [("Relu", 3), ("AddV2", 1), ("Conv2D", 4), ("FusedBatchNormV3", 4), ("FusedBatchNormV3", 6)]
+)
+def test_a_wrong_number_of_inputs_is_an_error_of_the_node(op: str, count: int) -> None:
+    graph = Graph("graph")
+    vector = graph.constant(np.ones(3, np.float32), "vector")
+    attrs = {"strides": (1, 1, 1, 1), "padding": "SAME"} if op == "Conv2D" else {}
+    with pytest.raises(NodeError, match=f"it has {count} inputs, the op takes "):
+        ops.add(graph, op, [vector] * count, attrs)

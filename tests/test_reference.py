@@ -1,11 +1,14 @@
+import os
+
 import numpy as np
 import pytest
 
 from tensorferry import ops
-from tensorferry.errors import NodeError, OptionError
+from tensorferry.errors import NodeError, OptionError, SourceError
 from tensorferry.ir import Graph, Port, Typed
 from tensorferry.runtimes.reference import evaluate_graph
-from tensorferry.tensor import DType
+from tensorferry.storage import SourceFile
+from tensorferry.tensor import DType, FileTensor
 
 
 def two_products():
@@ -60,3 +63,14 @@ def test_an_op_nobody_knows_is_a_node_error():
     with pytest.raises(NodeError) as caught:
         evaluate_graph(graph, {"image": np.ones((1, 3), np.float32)})
     assert (caught.value.node, caught.value.op) == ("mystery", "NoSuchOp")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a mapped file cannot be cut there")
+def test_a_source_that_was_cut_short_is_not_blamed_on_a_node(tmp_path):
+    (tmp_path / "weights").write_bytes(bytes(12))
+    graph = Graph()
+    weights = graph.constant(FileTensor(SourceFile(tmp_path / "weights"), 0, DType.FLOAT32, (3,)), "weights")
+    graph.outputs = [Port("y", ops.add(graph, "Neg", [weights]).output)]
+    os.truncate(tmp_path / "weights", 4)
+    with pytest.raises(SourceError, match="became shorter"):
+        evaluate_graph(graph, {})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tensorferry import check
 from tensorferry.check import Check, Reference
-from tensorferry.errors import FerryError, OptionError
+from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import Graph, Value
 from tensorferry.options import Options
 from tensorferry.sampling import choose_shapes, infer_over, load_inputs, sample_inputs
@@ -54,7 +54,7 @@ class Prover:
         try:
             self._reference = check.compute_reference(self.graph, inputs, self.options.reference)
         except (FerryError, MemoryError) as error:
-            if given is not None or isinstance(error, OptionError):
+            if given is not None or isinstance(error, OptionError | SourceError):
                 raise
             self._obstacle = _explain(error, inputs)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -50,11 +51,30 @@ def infer(node: Node) -> Sequence[Typed]:
     if spec is None:
         return [value.typed for value in node.outputs]
     try:
+        _check_count(spec, node)
         return spec.infer(node)
     except Declined as refusal:
         raise NodeError(node.name, node.op, refusal.why, remedy=refusal.remedy) from refusal
     except MISFITS as error:
         raise NodeError(node.name, node.op, f"its inputs or attributes do not fit the op ({error})") from error
+
+
+def _check_count(spec: OpSpec, node: Node) -> None:
+    """No rule of an op needs to expect more or fewer inputs than its evaluation takes."""
+    least, most = _input_counts(spec.evaluate) if spec.evaluate is not None else (0, None)
+    count = len(node.inputs)
+    if count < least or (most is not None and count > most):
+        wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        raise Declined(f"it has {count} inputs, the op takes {wanted}")
+
+
+@cache
+def _input_counts(evaluate: Callable[..., Any]) -> tuple[int, int | None]:
+    """How many arrays an evaluation takes beside the node: at least, at most (None: any number)."""
+    arrays = list(inspect.signature(evaluate).parameters.values())[1:]
+    some = [each for each in arrays if each.kind is not inspect.Parameter.VAR_POSITIONAL]
+    least = sum(each.default is inspect.Parameter.empty for each in some)
+    return least, len(some) if len(some) == len(arrays) else None
 
 
 def add(

@@ -40,11 +40,10 @@ def _infer_fused(node: Node) -> list[Typed]:
     return [Typed(value.dtype, value.shape), vector, vector, vector, vector, Typed(scale.dtype, (0,))]
 
 
-def _evaluate_fused(node: Node, array: Array, *vectors: Array) -> tuple[Array, ...]:
+def _evaluate_fused(node: Node, array: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
     axis = _channel_axis(node)
-    if array.ndim != 4 or any(each.shape != (array.shape[axis],) for each in vectors[:2]):
+    if array.ndim != 4 or any(each.shape != (array.shape[axis],) for each in (scale, offset)):
         raise Declined("its input must have rank 4, its scale and offset one element a channel")
-    scale, offset, mean, variance = vectors
     real = array.astype(np.float32, copy=False) if array.dtype == np.float16 else array
     reserved, moved = (mean, variance), (mean, variance)
     if node["is_training"]:
@@ -125,7 +124,8 @@ def _constant_affine(parts: Expansion) -> tuple[Value, Value]:
     node = parts.node
     tensors = [each.constant for each in node.inputs[1:]]
     scale, offset, mean, variance = (each.array().astype(np.float64) for each in tensors if each is not None)
-    slope = scale / np.sqrt(variance + float(node["epsilon"]))
+    with np.errstate(invalid="ignore"):  # a negative variance makes NaN, here as there
+        slope = scale / np.sqrt(variance + float(node["epsilon"]))
     shape = (-1, 1, 1) if _channel_axis(node) == 1 else (-1,)
     dtype = node.inputs[0].dtype.numpy
     shift = offset - mean * slope

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 
 from tensorferry import ops
-from tensorferry.errors import FerryError, NodeError, OptionError
+from tensorferry.errors import FerryError, NodeError, OptionError, SourceError
 from tensorferry.ir import Graph, Node, Shape, Value, format_shape
 from tensorferry.tensor import Array, DType, Tensor
 
@@ -83,7 +83,7 @@ def _fits(array: Array, shape: Shape) -> bool:
 def _evaluate_node(node: Node, arrays: Mapping[Value, Array]) -> tuple[Array, ...]:
     try:
         return ops.evaluate(node, [_fetch(value, arrays) for value in node.inputs])
-    except NodeError:
+    except (NodeError, SourceError):  # of a SourceError the node is not the cause
         raise
     except FerryError as error:
         raise NodeError(node.name, node.op, error.what, remedy=error.remedy) from error
