@@ -330,11 +330,6 @@ def format_shape(shape: Shape) -> str:
     return ",".join(str(dim) for dim in shape) if shape else "scalar"
 
 
-def same_dims(one: Dim, other: Dim) -> bool:
-    """Known to be equal. `?` is equal to nothing, itself included."""
-    return one == other and one != UNKNOWN_DIM
-
-
 def verify(graph: Graph, infer: Callable[[Node], Sequence[Typed]] | None = None) -> None:
     """Check use lists, order, names and, with `infer`, every dtype and shape anew; GraphError shows the neighbourhood."""
     position = {node: index for index, node in enumerate(graph.nodes)}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Typed, Value
+from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Typed
 from tensorferry.ops.dims import add_dims, known_integers, unknown_dims
 from tensorferry.ops.index_operands import int32_matrix, narrow_constant, require_dtype, require_rank
 from tensorferry.ops.samples import sample
@@ -48,11 +48,6 @@ def _infer_pad(node: Node) -> list[Typed]:
     if node.op == "MirrorPad":
         _check_mirror(dims, pairs, node["mode"])
     return [Typed(value.dtype, tuple(add_dims(dim, before + after) for dim, (before, after) in zip(dims, pairs, strict=True)))]
-
-
-def _rows(paddings: Value) -> int | None:
-    first = paddings.shape[0] if paddings.shape else UNKNOWN_DIM
-    return first if isinstance(first, int) else None
 
 
 def _check_mirror(dims: Sequence[Dim], pairs: Sequence[tuple[int, int]], mode: str) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tensorferry.errors import FerryError
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value, format_shape
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, format_shape
 from tensorferry.targets import JsNode, LiteOp
-from tensorferry.tensor import Array, DType
+from tensorferry.tensor import Array
 
 Infer = Callable[[Node], Sequence[Typed]]
 Evaluate = Callable[..., Array | tuple[Array, ...]]
@@ -85,11 +85,6 @@ def same_as_input(node: Node) -> list[Typed]:
     return [Typed(value.dtype, value.shape)]
 
 
-def with_shape(node: Node, shape: Shape) -> list[Typed]:
-    """One output of the first input's dtype and this shape."""
-    return [Typed(node.inputs[0].dtype, shape)]
-
-
 def broadcast_shapes(one: Shape, other: Shape) -> Shape:
     """numpy's rule over named sizes: 1 stretches, equal names stay, a number above 1 wins over a name."""
     if one is None or other is None:
@@ -160,7 +155,3 @@ def same_in_tfjs(node: Node) -> list[JsNode]:
 def dims_for_target(shape: Shape) -> tuple[int, ...] | None:
     """A shape with -1 for each unknown size; None for an unknown rank."""
     return None if shape is None else tuple(dim if isinstance(dim, int) else -1 for dim in shape)
-
-
-def float_like(value: Value) -> DType:
-    return value.dtype if value.dtype.is_float else DType.FLOAT32
