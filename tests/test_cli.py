@@ -289,3 +289,13 @@ def test_a_truncated_file_is_named_with_the_byte(source, tmp_path):
     assert result.exit_code == 2
     assert "truncated or corrupt" in result.output
     assert f"'{path}', byte" in result.output
+
+
+def test_the_zoo_lists_and_builds(tmp_path):
+    listed = json.loads(call("zoo", "list", "--json").output)
+    assert {"posenet", "mobilenet_v1"} <= set(listed)
+    size = ("--multiplier", "0.25", "--resolution", "33", "--weights", "random")
+    result = call("zoo", "build", "mobilenet_v1", "-o", tmp_path / "net.pb", *size)
+    assert result.exit_code == 0
+    assert "random, seed 0" in result.output
+    assert json.loads(call("inspect", tmp_path / "net.pb", "--json").output)["inputs"][0]["shape"] == [1, 33, 33, 3]
