@@ -16,7 +16,7 @@ from tensorferry.ir import Graph, Quantization
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.flatbuffer import Reserved, TableBuilder, fill, fill_reference
 from tensorferry.writers.tflite_payload import Payload
-from tensorferry.writers.tflite_program import Program, ProgramOperator, ProgramTensor, Subgraph, make_program
+from tensorferry.writers.tflite_program import Code, Fallback, Program, ProgramOperator, ProgramTensor, Subgraph, make_program
 
 ALIGNMENT = 16
 ORDINARY_LIMIT = (1 << 31) - 1
@@ -28,7 +28,10 @@ LONG_OFFSETS_RUNTIME = "2.14.0"
 
 @dataclass(frozen=True, slots=True)
 class TfliteFacts:
-    """What was written. `operators` counts by name, most frequent first; `versions` lists (operator, version) as used."""
+    """What was written. `operators` counts by name, most frequent first; `versions` lists (operator, version) as used.
+
+    `custom` names the operators that are no builtins: the runtime has them only where somebody adds them.
+    """
 
     size: int
     operators: Mapping[str, int]
@@ -37,6 +40,7 @@ class TfliteFacts:
     oldest_runtime: str
     long_offsets: bool
     notices: tuple[str, ...] = ()
+    custom: tuple[str, ...] = ()
 
     @property
     def operator_count(self) -> int:
@@ -53,6 +57,7 @@ class TfliteFacts:
             "oldest_runtime": self.oldest_runtime,
             "long_offsets": self.long_offsets,
             "notices": list(self.notices),
+            "custom": list(self.custom),
         }
 
 
@@ -63,18 +68,20 @@ def write_tflite(
     description: str = "converted by Tensorferry",
     signature: str = "serving_default",
     limit: int = ORDINARY_LIMIT,
+    fallback: Fallback | None = None,
 ) -> TfliteFacts:
-    """Write the graph. `limit` is the size from which on buffers get 64-bit offsets.
+    """Write the graph. `limit` is the size from which on buffers get 64-bit offsets; `fallback` is asked for what is declined.
 
     Raises UnsupportedError, with all nodes that cannot be expressed, before anything is written; OSError from the disk passes
     through (see `atomic.explaining`).
     """
-    program = make_program(graph, signature)
-    oldest = tflite_schema.oldest_runtime(program.codes)
+    program = make_program(graph, signature, fallback)
+    builtins = [(code.name, code.version) for code in program.codes if not code.custom]
+    oldest = tflite_schema.oldest_runtime(builtins)
     layout = _lay_out(program, description, oldest, long_offsets=False)
     notices: tuple[str, ...] = ()
     if layout.size >= limit:
-        oldest = tflite_schema.oldest_runtime(program.codes, LONG_OFFSETS_RUNTIME)
+        oldest = tflite_schema.oldest_runtime(builtins, LONG_OFFSETS_RUNTIME)
         layout = _lay_out(program, description, oldest, long_offsets=True)
         notices = (
             f"the file is so large that its weights have 64-bit offsets; runtimes before {LONG_OFFSETS_RUNTIME} cannot load it",
@@ -84,11 +91,12 @@ def write_tflite(
     return TfliteFacts(
         size=layout.size,
         operators=program.operator_counts(),
-        versions=tuple(program.codes),
+        versions=tuple(builtins),
         tensor_count=sum(len(subgraph.tensors) for subgraph in program.subgraphs),
         oldest_runtime=oldest,
         long_offsets=layout.long_offsets,
         notices=notices,
+        custom=tuple(sorted({code.name for code in program.codes if code.custom})),
     )
 
 
@@ -144,7 +152,7 @@ def _model(program: Program, description: str, oldest: str, payload_fields: list
     buffers.append({"data": oldest.encode().ljust(_RUNTIME_BYTES, b"\0")})
     return {
         "version": tflite_schema.VERSION,
-        "operator_codes": [_operator_code(*code) for code in program.codes],
+        "operator_codes": [_operator_code(code) for code in program.codes],
         "subgraphs": [_subgraph(each) for each in program.subgraphs],
         "description": description,
         "buffers": buffers,
@@ -165,10 +173,15 @@ def _signature(program: Program) -> dict[str, Any]:
     }
 
 
-def _operator_code(name: str, version: int) -> dict[str, Any]:
-    number = tflite_schema.operator(name).number
+def _operator_code(code: Code) -> dict[str, Any]:
+    number = tflite_schema.operator("CUSTOM" if code.custom else code.name).number
     # Old runtimes know only the 8-bit field; 127 tells newer ones to look at the other.
-    return {"deprecated_builtin_code": min(number, 127), "builtin_code": number, "version": version}
+    return {
+        "deprecated_builtin_code": min(number, 127),
+        "custom_code": code.name if code.custom else None,
+        "builtin_code": number,
+        "version": code.version,
+    }
 
 
 def _subgraph(subgraph: Subgraph) -> dict[str, Any]:
@@ -183,6 +196,8 @@ def _subgraph(subgraph: Subgraph) -> dict[str, Any]:
 
 def _operator(operator: ProgramOperator) -> dict[str, Any]:
     table: dict[str, Any] = {"opcode_index": operator.code, "inputs": operator.inputs, "outputs": operator.outputs}
+    if operator.custom is not None:
+        table["custom_options"] = operator.custom
     if operator.table:
         table[tflite_schema.options_field(operator.table)] = (operator.table, operator.options)
     return table

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tensorferry import ops
 from tensorferry.errors import GraphError
@@ -36,15 +36,27 @@ class ProgramTensor:
     quantization: Quantization | None = None
 
 
+class Code(NamedTuple):
+    """A kind of operator: a builtin's name and version, or a custom operator's own code."""
+
+    name: str
+    version: int
+    custom: bool = False
+
+
 @dataclass(slots=True)
 class ProgramOperator:
-    """An operator with its tensors by number (-1: left out); `code` is a place in the program's table of codes."""
+    """An operator with its tensors by number (-1: left out); `code` is a place in the program's table of codes.
+
+    A builtin has a `table` of options, or none (""); a custom operator has `custom`, its options as a flexbuffer.
+    """
 
     code: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     table: str
     options: Mapping[str, Any]
+    custom: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -66,19 +78,23 @@ class Program:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     subgraphs: list[Subgraph] = field(default_factory=list)
-    codes: list[tuple[str, int]] = field(default_factory=list)
+    codes: list[Code] = field(default_factory=list)
     buffers: list[Payload | None] = field(default_factory=lambda: [None])
 
     def operator_counts(self) -> dict[str, int]:
         """How often each operator stands in the file, most frequent first."""
-        names = (self.codes[operator.code][0] for subgraph in self.subgraphs for operator in subgraph.operators)
+        names = (self.codes[operator.code].name for subgraph in self.subgraphs for operator in subgraph.operators)
         return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
 
 
-def make_program(graph: Graph, signature: str) -> Program:
+Fallback = Callable[[Node, Declined], Sequence[LiteOp]]
+"""What to write for a node that TensorFlow Lite declines; raises Declined when there is no way for it either."""
+
+
+def make_program(graph: Graph, signature: str, fallback: Fallback | None = None) -> Program:
     """Lower every node and number everything. UnsupportedError names all nodes that cannot be expressed."""
     program = Program(signature, tuple(port.name for port in graph.inputs), tuple(port.name for port in graph.outputs))
-    pools = _Pools(program)
+    pools = _Pools(program, fallback)
     pools.subgraph_of(graph)
     pools.refusals.raise_if_any()
     return program
@@ -87,18 +103,28 @@ def make_program(graph: Graph, signature: str) -> Program:
 class _Pools:
     """What the subgraphs of one program share: operator codes, buffers, and the nested graphs met so far."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, fallback: Fallback | None) -> None:
         self.program = program
         self.refusals = Refusals(TARGET, "to_tflite")
-        self._codes: dict[tuple[str, int], int] = {}
+        self._fallback = fallback
+        self._codes: dict[Code, int] = {}
         self._buffers: dict[object, int] = {}
         self._subgraphs: dict[Graph, int] = {}
 
-    def code(self, name: str, version: int) -> int:
-        if (name, version) not in self._codes:
-            self._codes[name, version] = len(self.program.codes)
-            self.program.codes.append((name, version))
-        return self._codes[name, version]
+    def lower(self, node: Node) -> Sequence[LiteOp]:
+        """The operators of a node; where it is declined, those of the fallback, if there is one."""
+        try:
+            return _lower(node)
+        except Declined as refusal:
+            if self._fallback is None:
+                raise
+            return self._fallback(node, refusal)
+
+    def code(self, code: Code) -> int:
+        if code not in self._codes:
+            self._codes[code] = len(self.program.codes)
+            self.program.codes.append(code)
+        return self._codes[code]
 
     def buffer(self, tensor: Tensor) -> tuple[int, object]:
         """The buffer with these elements, and what identifies them: the content if small, else the object."""
@@ -159,19 +185,18 @@ class _Lowering:
         return ()
 
     def _lower(self, node: Node) -> tuple[int, ...]:
-        spec = ops.find(node.op)
-        if spec is None:
-            raise Declined("this op is not known")
-        if spec.to_tflite is None:
-            raise Declined(f"{TARGET} has no operator for it")
-        self._add_operators(spec.to_tflite(node), node.name)
+        self._add_operators(self._pools.lower(node), node.name)
         return ()
 
     def _add_operators(self, operators: Iterable[LiteOp], owner: str) -> None:
         for each in operators:
-            builtin = tflite_schema.operator(each.name)
             inputs = tuple(self._number(ref, owner) for ref in each.inputs)
             outputs = tuple(self._number(ref, owner) for ref in each.outputs)
+            if each.custom is not None:
+                code = self._pools.code(Code(each.name, each.version, custom=True))
+                self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, "", {}, each.custom))
+                continue
+            builtin = tflite_schema.operator(each.name)
             options = {
                 name: self._pools.subgraph_of(value) if isinstance(value, Graph) else value for name, value in each.options.items()
             }
@@ -179,7 +204,7 @@ class _Lowering:
                 raise GraphError(f"the operator {each.name} has no options, but '{min(options)}' is given", where=f"node '{owner}'")
             if any(isinstance(value, int) and abs(value) > LARGEST for value in options.values()):
                 raise Declined(f"an attribute is beyond {LARGEST}, the most that {TARGET} holds")
-            code = self._pools.code(each.name, each.version)
+            code = self._pools.code(Code(each.name, each.version))
             self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, builtin.options, options))
 
     def _number_output(self, port: Port) -> tuple[int, ...]:
@@ -238,6 +263,15 @@ class _Lowering:
             unique = f"{name}_{number}"
         self._names.add(unique)
         return unique
+
+
+def _lower(node: Node) -> Sequence[LiteOp]:
+    spec = ops.find(node.op)
+    if spec is None:
+        raise Declined("this op is not known")
+    if spec.to_tflite is None:
+        raise Declined(f"{TARGET} has no operator for it")
+    return spec.to_tflite(node)
 
 
 def _join(owner: str, label: str) -> str:
