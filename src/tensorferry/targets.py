@@ -32,8 +32,8 @@ class LiteOp:
     """One TensorFlow Lite operator.
 
     `name` is the schema's BuiltinOperator name (CONV_2D); `options` are the fields of its options table, enums by name
-    ({"padding": "SAME", "fused_activation_function": "RELU6"}); `version` the lowest that expresses it. With `custom` (its options as a
-    flexbuffer) it is no builtin: `name` is the code under which the application registers it.
+    ({"padding": "SAME", "fused_activation_function": "RELU6"}); `version` the lowest that expresses it. With `custom`, its
+    options as a flexbuffer, it is no builtin: `name` is the code under which an application registers it.
     """
 
     name: str

@@ -10,24 +10,14 @@ from tensorferry import ops
 from tensorferry.errors import FerryError
 from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Typed
 from tensorferry.tensor import DType
+from tensorferry.wire.signatures import signature
 
 log = logging.getLogger(__name__)
 
-_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "Tout")
-"""Attributes that tell the output's element type. T is not among them: it is the input's, which may differ (Where, IsNan, Less)."""
-
-_PASSING = frozenset({"Switch", "Merge", "Enter", "Exit", "NextIteration"})
-"""TensorFlow 1's control flow, which hands on what it gets: of these T is the output's type."""
+_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "Tout", "T")
+"""Attributes that tell the output's element type of an op that TensorFlow does not have, the surest first."""
 
 _LIST_KEYS = ("output_types", "Tout", "out_types", "component_types", "dtypes")
-
-_WITHOUT_OUTPUT = frozenset(
-    {"NoOp", "Assert", "SaveV2", "Save", "SaveSlices", "MergeV2Checkpoints", "PrintV2", "InitializeTableV2"}
-)
-"""Ops without outputs that may have no entry of their own."""
-
-_HANDLES = ("VarHandleOp", "TensorArrayV3", "TensorArrayGradV3", "Iterator", "OneShotIterator")
-"""Ops whose attributes tell the type of what their output refers to, not of the output, which is a resource."""
 
 
 def outputs_read(reads: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -39,28 +29,22 @@ def outputs_read(reads: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def guess_types(op: str, attrs: Mapping[str, Any], count: int) -> list[Typed]:
-    """Output types from attributes alone: at least `count` of them, one where nothing tells their number."""
+    """Output types from the op's signature and attributes alone: at least `count` of them."""
+    known = signature(op)
+    types = _guess_of_custom(attrs) if known is None else known.output_types(attrs)
     shapes = attrs.get("_output_shapes")
-    listed = next((attrs[key] for key in _LIST_KEYS if _is_types(attrs.get(key))), None)
-    if op in _WITHOUT_OUTPUT:
-        count = max(count, 0)
-    elif isinstance(shapes, list):
+    if isinstance(shapes, list) and known is None:
         count = max(count, len(shapes))
-    elif listed is not None:
-        count = max(count, len(listed))
-    else:
-        count = max(count, 1)
-    if op in _HANDLES:
-        return [Typed(DType.RESOURCE if index == 0 else DType.UNKNOWN, None) for index in range(count)]
-    keys = ("T",) if op.removeprefix("Ref") in _PASSING else _TYPE_KEYS
-    single = next((attrs[key] for key in keys if isinstance(attrs.get(key), DType)), DType.UNKNOWN)
-    return [
-        Typed(
-            listed[index] if listed is not None and index < len(listed) else single if index == 0 else DType.UNKNOWN,
-            _shape_of(shapes, index),
-        )
-        for index in range(count)
-    ]
+    types += [DType.UNKNOWN] * (count - len(types))
+    return [Typed(dtype, _shape_of(shapes, index)) for index, dtype in enumerate(types)]
+
+
+def _guess_of_custom(attrs: Mapping[str, Any]) -> list[DType]:
+    """Of an op that TensorFlow does not have: the types an attribute lists, or one output of a type that an attribute tells."""
+    listed = next((attrs[key] for key in _LIST_KEYS if _is_types(attrs.get(key))), None)
+    if listed is not None:
+        return list(listed)
+    return [next((attrs[key] for key in _TYPE_KEYS if isinstance(attrs.get(key), DType)), DType.UNKNOWN)]
 
 
 def _is_types(attribute: Any) -> bool:

@@ -11,6 +11,7 @@ from tensorferry.errors import TargetError
 from tensorferry.ir import Graph, Node
 from tensorferry.tensor import DType
 from tensorferry.wire.protobuf import Message
+from tensorferry.wire.signatures import signature
 from tensorferry.wire.tensorflow import FunctionRef, GraphDef, NodeDef, encode_entry
 from tensorferry.writers.atomic import atomic_file
 
@@ -22,43 +23,6 @@ _LAST_VERSION = {"BatchNormWithGlobalNormalization": 8}
 
 MAX_BYTES = (1 << 31) - 1
 """No protocol-buffer library reads a longer message."""
-
-
-_TYPE_ATTRIBUTES: dict[str, dict[str, int]] = {
-    **{op: {} for op in ("IdentityN", "LogicalAnd", "LogicalNot", "LogicalOr")},
-    **{op: {"T": 1} for op in ("Concat", "Conv2DBackpropInput", "Select", "SelectV2", "Split")},
-    **{op: {"T": 0, "Tidx": 1} for op in ("ArgMax", "ArgMin", "BroadcastTo", "Max", "Mean", "Min", "Prod", "Sum")},
-    **{op: {"T": 0, "Tpaddings": 1} for op in ("MirrorPad", "Pad", "PadV2")},
-    **{op: {"T": 0, "Index": 1} for op in ("Slice", "StridedSlice")},
-    **{op: {"Tidx": 1} for op in ("All", "Any")},
-    **{op: {"Tparams": 0, "Tindices": 1} for op in ("Gather", "GatherNd")},
-    "GatherV2": {"Tparams": 0, "Tindices": 1, "Taxis": 2},
-    "BatchToSpaceND": {"T": 0, "Tblock_shape": 1, "Tcrops": 2},
-    "SpaceToBatchND": {"T": 0, "Tblock_shape": 1, "Tpaddings": 2},
-    "Cast": {"SrcT": 0},
-    "ConcatV2": {"T": 0, "Tidx": -1},
-    "ExpandDims": {"T": 0, "Tdim": 1},
-    "Fill": {"T": 1, "index_type": 0},
-    "FusedBatchNormV3": {"T": 0, "U": 1},
-    "OneHot": {"T": 2, "TI": 0},
-    "PlaceholderWithDefault": {"dtype": 0},
-    "Range": {"Tidx": 0},
-    "Reshape": {"T": 0, "Tshape": 1},
-    "SplitV": {"T": 0, "Tlen": 1},
-    "Tile": {"T": 0, "Tmultiples": 1},
-    "TopKV2": {"T": 0, "Tk": 1},
-    "Transpose": {"T": 0, "Tperm": 1},
-}
-"""Op -> attribute -> the input whose type TensorFlow wants there; T of the first input for all others. A node that was read has
-them; one that was built, or whose inputs were changed, need not."""
-
-_INT32_BY_DEFAULT = frozenset(
-    {"Tidx", "Tpaddings", "Tblock_shape", "Tcrops", "Tdim", "index_type", "Tshape", "Tmultiples", "Tk", "Tperm"}
-)
-"""Of these, the ones that may be left out for int32; older TensorFlows do not know all of them."""
-
-_COUNTED = {"AddN": 0, "Pack": 0, "Concat": 1, "ConcatV2": 1}
-"""Ops whose number of inputs TensorFlow wants as N, and how many inputs are not counted."""
 
 
 def write_graphdef(graph: Graph, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> int:
@@ -111,21 +75,16 @@ def _encode_node(node: Node) -> Message:
 
 
 def _attributes(node: Node) -> dict[str, Any]:
+    """The node's attributes, with those that follow from the types and the number of its inputs: built nodes lack them, and
+    changed inputs make them wrong."""
     attrs = {key: each for key, each in node.attrs.items() if each is not None or "shape" in key}
     if node.op == "Const":
         attrs["dtype"] = node["value"].dtype
-    elif node.inputs and ops.find(node.op) is not None:
-        for key, index in _TYPE_ATTRIBUTES.get(node.op, {"T": 0}).items():
-            dtype = node.inputs[index].dtype
-            implied = dtype is DType.INT32 and key in _INT32_BY_DEFAULT and key not in attrs
-            if dtype is not DType.UNKNOWN and not implied:
-                attrs[key] = dtype
-    if node.op == "IdentityN":
-        attrs.setdefault("T", [value.dtype for value in node.inputs])
-    if node.op == "Print":
-        attrs.setdefault("U", [value.dtype for value in node.inputs[1:]])
-    if node.op in _COUNTED:
-        attrs.setdefault("N", len(node.inputs) - _COUNTED[node.op])
+    known = signature(node.op)
+    for key, value, implied in known.type_attributes([each.dtype for each in node.inputs]) if known is not None else ():
+        unknown = value is DType.UNKNOWN or (isinstance(value, list) and DType.UNKNOWN in value)
+        if not unknown and (key in attrs or not implied):
+            attrs[key] = value
     return attrs
 
 
