@@ -24,10 +24,10 @@ TITLES = {"tflite": "LiteRT", "tfjs": "TensorFlow.js"}
 PATIENCE = 300
 
 OPTIONS = {
-    "cifar_frozen_variadic/frozen_model_variadic_input_shape.pb": "--input-shape Input=-1,32,32,3",
-    "edge_ai_crespum/frozen_model.pb": "--input-shape netin=1,784",
-    "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --input-shape Mfcc=1,49,10",
-    "tf2onnx_regression_pb/frozen.pb": "--input-shape X=4",
+    "cifar_frozen_variadic/frozen_model_variadic_input_shape.pb": "--shape Input=-1,32,32,3",
+    "edge_ai_crespum/frozen_model.pb": "--shape netin=1,784",
+    "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,49,10",
+    "tf2onnx_regression_pb/frozen.pb": "--shape X=4",
 }
 """For models that leave a needed shape open, or that begin with ops of another kind; tried after the model as it is."""
 

@@ -170,8 +170,8 @@ def test_an_unexpected_error_is_no_traceback(source, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--input-shape", "image"),
-        ("--input-shape", "image=1,x"),
+        ("--shape", "image"),
+        ("--shape", "image=1,x"),
         ("--log-level", "loud"),
         ("--to", "onnx"),
         ("--tolerance", "2"),

@@ -70,7 +70,7 @@ def test_a_net_that_takes_pixels_gets_pixels(steps, low, high):
 def test_an_unknown_rank_asks_for_a_shape():
     with pytest.raises(OptionError, match="unknown rank") as caught:
         sample_inputs(graph_with(a=(DType.FLOAT32, None)))
-    assert "--input-shape a=" in caught.value.remedy
+    assert "--shape a=" in caught.value.remedy
 
 
 @pytest.mark.parametrize("cast", [False, True])

@@ -92,11 +92,14 @@ PORTS = _stack(
     click.option("--inputs", metavar="A,B", help="Input nodes, in the order wanted. Found when not given."),
     click.option("--outputs", metavar="A,B", help="Output nodes, in the order wanted. Found when not given."),
     click.option(
+        "--shape",
         "--input-shape",
+        "input_shape",
         metavar="NAME=1,224,224,3",
         multiple=True,
         help="Shape of an input; -1 leaves a size open. May be repeated.",
     ),
+    click.option("--fixed", is_flag=True, help="Leave no size open: a batch becomes 1. LiteRT.js wants it so."),
 )
 PROOF = _stack(
     click.option(
@@ -216,6 +219,8 @@ def inspect(screen: Screen, source: Path, nodes: bool, layers: bool) -> None:
 )
 @PORTS
 @click.option("--to", metavar="tflite|tfjs", help="Kind of the targets if their names do not tell.")
+@click.option("--allow-custom", is_flag=True, help="Pass ops that a target lacks on under their names, for a runtime of yours.")
+@click.option("--allow-select", is_flag=True, help="Write ops that TensorFlow Lite lacks as Select (Flex) operators.")
 @click.option(
     "--shard-size",
     type=click.IntRange(0),

@@ -31,6 +31,7 @@ from tensorferry.report import (
 )
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
+from tensorferry.writers.foreign import js_fallback, lite_fallback
 from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
 from tensorferry.writers.tflite import TfliteFacts, write_tflite
 
@@ -93,7 +94,12 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
 
 
 def _load(source: Path, options: Options) -> Graph:
-    return select(readers.read(source), inputs=options.inputs, outputs=options.outputs, shapes=options.input_shapes)
+    return _select(source, options, options.inputs, options.outputs)
+
+
+def _select(source: Path, options: Options, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+    graph = readers.read(source)
+    return select(graph, inputs=inputs, outputs=outputs, shapes=options.input_shapes, fixed=options.fixed)
 
 
 def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) -> Graph:
@@ -102,7 +108,7 @@ def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) 
     if inputs is None or outputs is None:
         declared_inputs, declared_outputs = check.runtime_of(kind).read_ports(target)
         inputs, outputs = inputs or declared_inputs, outputs or declared_outputs
-    return select(readers.read(source), inputs=inputs, outputs=outputs, shapes=options.input_shapes)
+    return _select(source, options, inputs, outputs)
 
 
 @dataclass(slots=True)
@@ -129,7 +135,7 @@ class _Job:
                 prepared = graph.copy()
                 pipelines.prepare(prepared)
             written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
-            checks = self._verify(graph, stages, kinds)
+            checks = self._verify(graph, stages, kinds, written)
             with self._step("put in place"):
                 commit_all(stages)
         return self._report(graph, facts, prepared, targets, kinds, written, checks)
@@ -149,19 +155,25 @@ class _Job:
         with self._step(f"write {kind}"), explaining(stage.given):
             graph = prepared.copy()
             pipelines.finish(graph, kind)
+            custom, select = self.options.allow_custom, self.options.allow_select
             if kind == "tflite":
-                facts: TfliteFacts | TfjsFacts = write_tflite(graph, stage.path)
+                fallback = lite_fallback(custom=custom, select=select)
+                facts: TfliteFacts | TfjsFacts = write_tflite(graph, stage.path, fallback=fallback)
             else:
-                facts = write_tfjs(graph, stage.path, shard_size=self.options.shard_size)
+                facts = write_tfjs(graph, stage.path, shard_size=self.options.shard_size, fallback=js_fallback(custom=custom))
         said = [notice for notice in graph.notices if notice not in prepared.notices]
         return _Written(facts, tuple(dict.fromkeys((*said, *facts.notices))))
 
-    def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind]) -> list[Check]:
+    def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind], written: Sequence[_Written]) -> list[Check]:
         if not self.options.verify:
             return [check.skipped("not asked for (--no-verify)", self.options.tolerance) for _ in kinds]
         checks = []
         prover = Prover(graph, self.options)
-        for stage, kind in zip(stages, kinds, strict=True):
+        for stage, kind, each in zip(stages, kinds, written, strict=True):
+            if each.facts.custom:
+                reason = f"the plain runtime lacks {', '.join(each.facts.custom)}: {_SUPPLIERS[kind]}"
+                checks.append(check.skipped(reason, self.options.tolerance))
+                continue
             with self._step(f"verify {kind}"):
                 outcome = prover.check(kind, stage.path)
                 check.raise_if_failed(outcome, str(stage.given), stage.path)
@@ -188,6 +200,13 @@ class _Job:
             seconds=self.watch.seconds,
             peak_bytes=peak_memory(),
         )
+
+
+_SUPPLIERS = {
+    "tflite": "an application registers custom operators, or links the Select (Flex) delegate for those named Flex...",
+    "tfjs": "a page registers them with tf.registerOp",
+}
+"""Who has the operators that a plain runtime lacks."""
 
 
 def _place(target: PathLike, kind: Kind) -> Path:

@@ -30,6 +30,8 @@ class Options:
 
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
+    `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
+    operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
     `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
     """
@@ -45,6 +47,9 @@ class Options:
     reference: str = "numpy"
     tolerance: float = DEFAULT_TOLERANCE
     seed: int = 0
+    allow_custom: bool = False
+    allow_select: bool = False
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):

@@ -62,7 +62,7 @@ class Prover:
 def _explain(error: FerryError | MemoryError, inputs: Mapping[str, Array]) -> str:
     sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
     why = f"{error.what}: {error.why}" if isinstance(error, FerryError) else str(error)
-    return f"the source cannot be evaluated on {sizes}: {why} (--input-shape, --verify-inputs)"
+    return f"the source cannot be evaluated on {sizes}: {why} (--shape, --verify-inputs)"
 
 
 def estimate_bytes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> int:

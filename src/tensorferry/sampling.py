@@ -86,7 +86,7 @@ def _shape(port: Port, sizes: dict[str, int], standing: int) -> tuple[int, ...]:
     if value.shape is None:
         raise OptionError(
             f"input '{port.name}' has an unknown rank, so no values can be made for it",
-            remedy=f"give its shape (--input-shape {port.name}=1,224,224,3) or values (--verify-inputs FILE.npz)",
+            remedy=f"give its shape (--shape {port.name}=1,224,224,3) or values (--verify-inputs FILE.npz)",
         )
     batched = len(value.shape) > 1
     return tuple(_size(dim, sizes, UNKNOWN_BATCH if axis == 0 and batched else standing) for axis, dim in enumerate(value.shape))

@@ -9,8 +9,9 @@ import difflib
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tensorferry.errors import OptionError, SourceError
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Origin, Port, Typed, Value, format_shape
+from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
+from tensorferry.readers.sizes import fix_sizes, give_shapes
 from tensorferry.readers.typing import name_dims, retype
 from tensorferry.tensor import DType, FilledTensor, Tensor
 
@@ -43,12 +44,15 @@ def select(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    fixed: bool = False,
 ) -> Graph:
     """Narrow the graph to what lies between these inputs and outputs, and return it.
 
     A name may be of any node or of one of its outputs (`image`, `image:0`, `split:1`). An input inside the graph cuts it there.
     Without `inputs`, all placeholders that the outputs need; without `outputs`, what nobody reads. `shapes` replaces the shapes
-    of inputs; -1 leaves a size open. OptionError for names and shapes that do not fit, SourceError for unfrozen variables.
+    of inputs; -1 leaves a size open; `fixed` leaves none open: a batch becomes 1. OptionError for names and shapes that do not
+    fit, SourceError for unfrozen variables.
     """
     wanted = None if inputs is None else _resolve_all(graph, inputs, "input")
     graph.outputs = _find_ports(graph) if outputs is None else _resolve_all(graph, outputs, "output")
@@ -62,8 +66,10 @@ def select(
     _refuse_other_inputs(graph, needed)
     _prune(graph, needed)
     if shapes:
-        _give_shapes(graph, shapes)
+        give_shapes(graph, {public_name(name): shape for name, shape in shapes.items()})
     deduce_ranks(graph)
+    if fixed:
+        fix_sizes(graph)
     _tell_stripped(graph)
     retype(graph)
     return graph
@@ -272,30 +278,3 @@ def _tell_stripped(graph: Graph) -> None:
 
 def _is_stripped(tensor: Tensor) -> bool:
     return isinstance(tensor, FilledTensor) and tensor.values.size == 0 and tensor.size > 1 and tensor.dtype.is_float
-
-
-# -- shapes --------------------------------------------------------------------------------------------------------
-
-
-def _give_shapes(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> None:
-    ports = {port.name: port for port in graph.inputs} | {port.value.name: port for port in graph.inputs}
-    for name, wanted in shapes.items():
-        port = ports.get(public_name(name))
-        if port is None:
-            raise OptionError(
-                f"a shape is given for '{name}', which is not an input",
-                remedy=f"inputs are {', '.join(p.name for p in graph.inputs)}",
-            )
-        value = port.value
-        if value.shape is not None and len(value.shape) != len(wanted):
-            raise OptionError(f"input '{port.name}' has rank {len(value.shape)} ({format_shape(value.shape)}), not {len(wanted)}")
-        shape = tuple(_given_size(size, axis, value) for axis, size in enumerate(wanted))
-        value.producer.attrs["shape"] = shape
-        value.retype(Typed(value.dtype, shape))
-
-
-def _given_size(size: int, axis: int, value: Value) -> Dim:
-    if size >= 0:
-        return size
-    known = value.shape[axis] if value.shape is not None else UNKNOWN_DIM
-    return known if isinstance(known, str) and known != UNKNOWN_DIM else f"{value.producer.name}.{axis}"

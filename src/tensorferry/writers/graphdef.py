@@ -38,6 +38,11 @@ def serialize_graphdef(graph: Graph) -> bytes:
     return b"".join(encode_graph(graph).chunks())
 
 
+def serialize_node(node: Node) -> bytes:
+    """One node's NodeDef in memory."""
+    return b"".join(_encode_node(node).chunks())
+
+
 def _drain(message: Message, file: BinaryIO) -> None:
     for chunk in message.chunks():
         file.write(chunk)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tensorferry import __version__
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Value
-from tensorferry.writers.tfjs_topology import Topology
+from tensorferry.writers.tfjs_topology import Fallback, Topology
 from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, shard_names
 
 SHARD_SIZE = 4 << 20
@@ -27,7 +27,7 @@ _GRAPH_VERSION = 2474  # of TensorFlow 2.21's GraphDef; the loader shows it and 
 
 @dataclass(frozen=True, slots=True)
 class TfjsFacts:
-    """What was written."""
+    """What was written. `custom` names the ops that TensorFlow.js has only where a page registers them."""
 
     files: tuple[str, ...]
     nbytes: int
@@ -37,16 +37,20 @@ class TfjsFacts:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     notices: tuple[str, ...]
+    custom: tuple[str, ...] = ()
 
 
-def write_tfjs(graph: Graph, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> TfjsFacts:
-    """Write the model into an existing folder; `shard_size` 0 puts all weights into one file.
+def write_tfjs(
+    graph: Graph, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE, fallback: Fallback | None = None
+) -> TfjsFacts:
+    """Write the model into an existing folder; `shard_size` 0 puts all weights into one file; `fallback` is asked for what is
+    declined.
 
     Raises UnsupportedError before anything is written; OSError from the disk passes through (see `atomic.explaining`).
     """
     if shard_size < 0:
         raise OptionError(f"a shard size of {shard_size} bytes makes no sense", remedy="give a positive size, or 0 for one shard")
-    topology = Topology(graph)
+    topology = Topology(graph, fallback)
     target = Path(folder)
     weight_bytes = sum(weight.nbytes for weight in topology.weights)
     shards = shard_names(weight_bytes, shard_size)
@@ -66,6 +70,7 @@ def write_tfjs(graph: Graph, folder: str | os.PathLike[str], *, shard_size: int 
         inputs=tuple(topology.inputs),
         outputs=tuple(topology.outputs),
         notices=tuple(_narrowing_notices(graph) + _order_notices(topology)),
+        custom=tuple(sorted(topology.custom)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from tensorferry import ops
 from tensorferry.errors import GraphError
@@ -20,6 +20,9 @@ TARGET = "TensorFlow.js"
 _RESERVED = frozenset(
     ("__proto__", "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
 )
+
+
+Fallback = Callable[[Node, Declined], Sequence[JsNode]]
 
 
 class Names:
@@ -44,12 +47,15 @@ class Names:
 class Topology:
     """The nodes and weights of a graph model. Raises UnsupportedError with every node that stands in the way."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, fallback: Fallback | None = None) -> None:
+        """`fallback` is asked what to write for a node that TensorFlow.js declines; it raises Declined where it knows no way."""
         self.nodes: list[Json] = []
         self.weights: list[Weight] = []
         self.inputs: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
+        self.custom: set[str] = set()
         self._graph = graph
+        self._fallback = fallback
         self._names = Names(graph)
         self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
         self._node_names: dict[Node, str] = {}
@@ -98,7 +104,7 @@ class Topology:
         if node.op == "Const" or all(value in self._refs for value in node.outputs):
             return  # weights are written where they are read first; an input is there already
         unread = {value for value in node.outputs if not self._graph.readers(value)}
-        for record in _lower(node):
+        for record in self._lower(node):
             if record.outputs and unread.issuperset(record.outputs):
                 continue
             if not record.outputs or any(ref is None for ref in record.inputs):
@@ -113,6 +119,16 @@ class Topology:
         for value in node.outputs:
             if value not in self._refs and self._graph.readers(value):
                 raise Declined(f"{TARGET} does not compute its output {value.index}, which the model uses")
+
+    def _lower(self, node: Node) -> Sequence[JsNode]:
+        try:
+            return _lower(node)
+        except Declined as refusal:
+            if self._fallback is None:
+                raise
+            records = self._fallback(node, refusal)
+            self.custom.update(record.op for record in records)
+            return records
 
     def _name_record(self, node: Node, record: JsNode) -> str:
         """The operator that makes the node's first output bears the node's name; the others have it as a prefix."""
@@ -161,7 +177,7 @@ class Topology:
         self.nodes.append(node | {"attr": attrs})
 
 
-def _lower(node: Node) -> Iterable[JsNode]:
+def _lower(node: Node) -> Sequence[JsNode]:
     spec = ops.find(node.op)
     if spec is None:
         raise Declined("Tensorferry does not know this op")
