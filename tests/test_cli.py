@@ -160,7 +160,7 @@ def test_a_failed_verification_is_exit_code_1(source, tmp_path, monkeypatch):
 
 
 def test_an_unexpected_error_is_no_traceback(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "write_tflite", lambda *_arguments: 1 / 0)
+    monkeypatch.setattr(conversion, "write_tflite", lambda *_arguments, **_options: 1 / 0)
     result = call("convert", source, "-o", tmp_path / "net.tflite")
     assert result.exit_code == 2
     assert "internal error: ZeroDivisionError" in result.output
@@ -205,7 +205,7 @@ def test_an_interrupt_is_exit_code_130_and_leaves_nothing(source, tmp_path):
     # The writer is replaced by one that waits: the command is surely still at work when the signal comes.
     script = (
         "import time, tensorferry.conversion as c; from tensorferry.cli import main\n"
-        "def wait(*_): print('waiting', flush=True); time.sleep(60)\n"
+        "def wait(*_, **__): print('waiting', flush=True); time.sleep(60)\n"
         "c.write_tflite = wait\nmain()"
     )
     command = [sys.executable, "-c", script, "convert", str(source), "-o", str(tmp_path / "net.tflite")]
@@ -221,7 +221,7 @@ def test_an_interrupt_is_exit_code_130_and_leaves_nothing(source, tmp_path):
 
 
 def test_an_interrupt_as_json(source, tmp_path, monkeypatch):
-    def interrupt(*_arguments):
+    def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(conversion, "write_tflite", interrupt)

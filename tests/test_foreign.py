@@ -57,7 +57,7 @@ def test_a_custom_operator_has_the_name_and_the_attributes() -> None:
 
 
 def test_select_is_for_ops_of_tensorflow_alone() -> None:
-    with pytest.raises(UnsupportedError, match="nor does TensorFlow have the op.*--allow-custom"):
+    with pytest.raises(UnsupportedError, match=r"nor does TensorFlow have the op.*--allow-custom"):
         program(graph_with("Frobnicate", {}), select=True)
     both = program(graph_with("Frobnicate", {}), select=True, custom=True)
     assert both.codes[1].name == "Frobnicate"
@@ -87,7 +87,7 @@ def decode_select(options: bytes) -> Any:
 @pytest.mark.parametrize("op", ["Qr", "Cholesky"])
 def test_a_select_operator_is_the_official_converters(op: str, tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow", reason="TensorFlow, whose converter is compared with, is not installed")
-    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.python import schema_py_generated as schema  # noqa: PLC0415
 
     function = tf.function(lambda x: getattr(tf.raw_ops, op)(input=x)[0])
     concrete = function.get_concrete_function(tf.TensorSpec([3, 3], tf.float32))
@@ -122,7 +122,7 @@ def test_a_result_with_custom_operators_is_said_to_be_unverified(tmp_path: Path)
     assert "SelfAdjointEigV2" in lite.operators and "an application registers" in lite.check.reason
     assert "tf.registerOp" in js.check.reason
     nodes = json.loads((tmp_path / "web" / "model.json").read_text())["modelTopology"]["node"]
-    assert [node for node in nodes if node["op"] == "SelfAdjointEigV2"][0]["attr"]["compute_v"] == {"b": True}
+    assert next(node for node in nodes if node["op"] == "SelfAdjointEigV2")["attr"]["compute_v"] == {"b": True}
 
 
 def test_select_operators_do_not_help_tensorflow_js(tmp_path: Path) -> None:
