@@ -98,6 +98,8 @@ SPECS = (
     OpSpec(
         name="Cast",
         attrs={"DstT": DType.FLOAT32, "Truncate": False},
+        wraps=True,
+        elementwise=True,
         infer=_infer,
         evaluate=_evaluate,
         to_tflite=_to_tflite,

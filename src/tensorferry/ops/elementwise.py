@@ -15,6 +15,8 @@ from tensorferry.ops.kernels import FLOATS, FLOATS_AND_INT32, NUMBERS, LiteKerne
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import (
     LITE_ACTIVATIONS,
+    WIDER,
+    WIDER_OR_BITS,
     Declined,
     Example,
     OpSpec,
@@ -276,6 +278,7 @@ def _binary(
         more["fuses"] = FUSES
     return OpSpec(
         name=name,
+        elementwise=True,
         infer=lambda node: infer_binary(node, fold),
         evaluate=lambda _node, x, y: compute(x, y),
         to_tflite=lower,
@@ -295,9 +298,11 @@ BINARY = (
         _pair_examples(*INTS, fused=True),
         fold=add_dims,
         aliases=("Add",),
+        widens=WIDER_OR_BITS,
+        wraps=True,
     ),
-    _binary("Sub", np.subtract, SUB, _pair_examples(*INTS, fused=True), fold=_fold_sub),
-    _binary("Mul", np.multiply, MUL, _pair_examples(*INTS, fused=True), fold=_fold_mul),
+    _binary("Sub", np.subtract, SUB, _pair_examples(*INTS, fused=True), fold=_fold_sub, widens=WIDER_OR_BITS, wraps=True),
+    _binary("Mul", np.multiply, MUL, _pair_examples(*INTS, fused=True), fold=_fold_mul, widens=WIDER_OR_BITS, wraps=True),
     _binary("RealDiv", np.divide, DIV, _pair_examples(), to_tfjs=_js_float_only),
     _binary(
         "Div",
@@ -309,8 +314,8 @@ BINARY = (
         aliases=("TruncateDiv",),
         expand=_expand_truncated_div,
     ),
-    _binary("Maximum", np.maximum, MAXIMUM, _pair_examples(*INTS), fold=_fold_equal(max)),
-    _binary("Minimum", np.minimum, MINIMUM, _pair_examples(*INTS), fold=_fold_equal(min)),
+    _binary("Maximum", np.maximum, MAXIMUM, _pair_examples(*INTS), fold=_fold_equal(max), widens=WIDER),
+    _binary("Minimum", np.minimum, MINIMUM, _pair_examples(*INTS), fold=_fold_equal(min), widens=WIDER),
     _binary("Pow", _power, LiteKernel("POW", FLOATS_AND_INT32), _pair_examples(np.int32, positive=True)),
     _binary(
         "SquaredDifference",
@@ -361,6 +366,7 @@ def _unary(
 ) -> OpSpec:
     return OpSpec(
         name=name,
+        elementwise=True,
         evaluate=lambda _node, x: compute(x),
         to_tflite=lower,
         to_tfjs=to_tfjs,

@@ -11,7 +11,7 @@ import numpy as np
 from tensorferry.errors import FerryError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, format_shape
 from tensorferry.targets import JsNode, LiteOp
-from tensorferry.tensor import Array
+from tensorferry.tensor import Array, DType
 
 Infer = Callable[[Node], Sequence[Typed]]
 Evaluate = Callable[..., Array | tuple[Array, ...]]
@@ -20,6 +20,17 @@ ToTflite = Callable[[Node], Sequence[LiteOp]]
 ToTfjs = Callable[[Node], Sequence[JsNode]]
 Expand = Callable[[Graph, Node], bool]
 """Rewrite the node in place into simpler nodes for a target that lacks it; False when this node cannot be."""
+
+
+WIDER: Mapping[DType, DType] = {
+    **dict.fromkeys((DType.INT8, DType.INT16, DType.UINT8, DType.UINT16), DType.INT32),
+    DType.UINT32: DType.INT64,
+}
+"""Each integer type in one that holds all its numbers."""
+WIDER_OR_BITS: Mapping[DType, DType] = {**WIDER, DType.UINT64: DType.INT64}
+"""For ops that ask nothing of a number but its bits: sums, products, moves. uint64 keeps its bits in int64."""
+WIDER_OR_BOOL: Mapping[DType, DType] = {**WIDER_OR_BITS, DType.BOOL: DType.INT32}
+"""For ops that only move elements."""
 
 
 class Declined(FerryError):
@@ -70,6 +81,12 @@ class OpSpec:
     takes_bias: bool = False
     """May carry a bias (rank 1, channels) as one more input, at `bias_at`, on both targets."""
     bias_at: int = 2
+    widens: Mapping[DType, DType] = field(default_factory=dict)
+    """Element types that may be computed in another, the result cast back (WIDER and its like): where that gives the same."""
+    wraps: bool = False
+    """Its integers may leave their type's range and wrap around: computed where a target's type is wider."""
+    elementwise: bool = False
+    """Each element of its one output comes of the elements at that place of its broadcast inputs; axes may be merged."""
     pure: bool = True
     """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
     quant: str = ""

@@ -9,10 +9,14 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import MISFITS, Declined, OpSpec
+from tensorferry.passes.fitting import collapse, widen
 from tensorferry.passes.rewriting import Pass, decline, for_each_node, insert_after
 from tensorferry.tensor import DType
 
 log = logging.getLogger(__name__)
+
+MOST_DIMS = {"tfjs": 6}
+"""Target -> dimensions that its elementwise kernels take, where no lowering knows it: TensorFlow.js's types end at six."""
 
 
 def expand_for_target(target: str) -> Pass:
@@ -27,18 +31,31 @@ def expand_for_target(target: str) -> Pass:
 
 def _expand(graph: Graph, node: Node, target: str) -> int:
     spec = ops.find(node.op)
-    if spec is None or spec.expand is None:
+    if spec is None or not (spec.expand or spec.widens or spec.elementwise):
         return 0
     if any(value.dtype is DType.UNKNOWN for value in node.inputs):
         return decline(log, node, "the type of an input is not known")
     why = _refusal(spec, node, target)
     if why is None:
         return 0
+    if _fit(graph, node, spec, target):
+        return 1
+    if spec.expand is None:
+        return decline(log, node, f"{target} has no form of it ({why})")
     split = _split_bias(graph, node, spec)
     if not spec.expand(graph, node):
         decline(log, node, f"{target} has no form of it ({why}) and it cannot be written in simpler ops")
         return split
     return 1
+
+
+def _fit(graph: Graph, node: Node, spec: OpSpec, target: str) -> bool:
+    """The node in another element type or with fewer dimensions, where its op allows that and the target takes it then."""
+
+    def accepts(trial: Node) -> bool:
+        return _refusal(spec, trial, target) is None
+
+    return (spec.elementwise and collapse(graph, node, spec, accepts)) or (bool(spec.widens) and widen(graph, node, spec, accepts))
 
 
 def _split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
@@ -63,6 +80,9 @@ def _split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
 def _refusal(spec: OpSpec, node: Node, target: str) -> str | None:
     """Why the target cannot express the node; None if it can."""
     lowering: Callable[[Node], Sequence[Any]] | None = spec.to_tflite if target == "tflite" else spec.to_tfjs
+    most = MOST_DIMS.get(target)
+    if spec.elementwise and most is not None and any((value.rank or 0) > most for value in (*node.inputs, *node.outputs)):
+        return f"its kernels take at most {most} dimensions"
     if lowering is None:
         return "no such operator"
     try:

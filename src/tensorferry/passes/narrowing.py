@@ -11,7 +11,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Typed
-from tensorferry.passes.rewriting import Pass, decline
+from tensorferry.passes.rewriting import Pass, decline, insert_after
 from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import ArrayTensor, CastTensor, DType, Tensor
 
@@ -40,9 +40,12 @@ def narrow_types(target: str) -> Pass:
 def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
     told: Counter[tuple[DType, DType]] = Counter()
     changes = 0
-    for node in graph.nodes:
+    for node in tuple(graph.nodes):
+        wrapped = _wrapped_range(node, rules)
         changes += sum(_narrow(nested, rules, target) for _key, nested in node.graphs())
         changes += _narrow_node(graph, node, rules, told)
+        if wrapped is not None:
+            _wrap_around(graph, node, wrapped)
     for (old, new), count in told.items():
         graph.notices.append(f"{count} {old} value{'s' if count != 1 else ''} became {new}, because {target} computes in {new}")
     return changes
@@ -63,6 +66,64 @@ def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: C
         if wanted is not value.dtype:
             value.retype(Typed(wanted, value.shape, value.content))
     return int(changed)
+
+
+WRAPPED = (DType.INT8, DType.INT16, DType.UINT8, DType.UINT16)
+"""Types whose numbers the wider int32 can be brought back into after an operation that may leave their range."""
+
+
+def _wrapped_range(node: Node, rules: Mapping[DType, DType]) -> tuple[int, int] | None:
+    """(smallest, count) of the numbers the node's results must wrap around in, if they may leave them in the target's type."""
+    spec = ops.find(node.op)
+    dtype = node.outputs[0].dtype if len(node.outputs) == 1 else DType.UNKNOWN
+    if spec is None or not spec.wraps or dtype not in WRAPPED or dtype not in rules:
+        return None
+    limits = np.iinfo(dtype.value)
+    low, high = _bounds(node)
+    if limits.min <= low and high <= limits.max:
+        return None
+    return int(limits.min), int(limits.max) - int(limits.min) + 1
+
+
+def _bounds(node: Node) -> tuple[float, float]:
+    """What is known of the least and largest result: of casts of small types, and of numbers that were clipped before."""
+    if node.op != "Cast":
+        return -np.inf, np.inf
+    value, low, high = node.inputs[0], -np.inf, np.inf
+    if value.dtype is DType.BOOL:
+        return 0, 1
+    if value.dtype.is_integer:
+        limits = np.iinfo(value.dtype.value)
+        low, high = limits.min, limits.max
+    while (maker := value.producer).op in ("Minimum", "Maximum", "Round", "Floor", "Ceil", "Relu", "Relu6", "ClipByValue"):
+        limit = [float(each.constant.array()) for each in maker.inputs[1:] if each.constant is not None and not each.constant.shape]
+        if maker.op in ("Relu", "Relu6"):
+            low, high = max(low, 0), min(high, 6 if maker.op == "Relu6" else high)
+        elif maker.op == "ClipByValue" and len(limit) == 2:
+            low, high = max(low, limit[0]), min(high, limit[1])
+        elif maker.op in ("Minimum", "Maximum") and limit:
+            low, high = (low, min(high, limit[0])) if maker.op == "Minimum" else (max(low, limit[0]), high)
+        value = maker.inputs[0]
+    return (low, high) if low <= high else (-np.inf, np.inf)
+
+
+def _wrap_around(graph: Graph, node: Node, wrapped: tuple[int, int]) -> None:
+    """(x - smallest) mod count + smallest, under the node's name."""
+    smallest, count = wrapped
+    following = insert_after(graph, node)
+    name, value = node.name, node.output
+    readers, ports = tuple(value.users), [port for port in graph.outputs if port.value is value]
+    graph.rename(node, graph.unique_name(f"{name}/unbounded"))
+    made = value
+    for op, number in (("Sub", smallest), ("FloorMod", count), ("AddV2", smallest)):
+        if number:
+            operand = graph.constant(np.array(number, np.int32), f"{name}/{op}/number", before=following, origin=node.origin)
+            made = ops.add(graph, op, (made, operand), name=f"{name}/{op}", origin=node.origin, before=following).output
+    graph.rename(made.producer, name)
+    for reader in dict.fromkeys(readers):
+        reader.set_inputs([made if each is value else each for each in reader.inputs])
+    for port in ports:
+        port.value = made
 
 
 def _narrowed(attribute: Any, rules: Mapping[DType, DType]) -> Any:
