@@ -177,7 +177,8 @@ def run_tensorflow(case: Case) -> list[Array]:
     attrs = {**case.spec.attrs, **case.example.attrs}
     bias = inputs.pop() if case.spec.takes_bias and len(inputs) > (3 if name == "Conv2DBackpropInput" else 2) else None
     if name in COMPOSED:
-        outputs = [COMPOSED[name](*inputs, **attrs)]
+        composed = COMPOSED[name](*inputs, **attrs)
+        outputs = list(composed) if isinstance(composed, tuple) else [composed]
     elif attrs.get("data_format") in CHANNELS_FIRST:
         outputs = _run_transposed(name, inputs, attrs, bias)
         bias = None
@@ -292,7 +293,24 @@ def _unit_length(x: Array) -> Array:
     return tf.math.l2_normalize(x, -1).numpy()
 
 
-COMPOSED: dict[str, Callable[..., Array]] = {
+def _quantize(x: Array, low: Array, high: Array, **attrs: Any) -> tuple[Array, ...]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    stored = attrs.pop("T")
+    results = tf.raw_ops.QuantizeV2(input=x, min_range=low, max_range=high, T=getattr(tf, f"q{stored}"), **attrs)
+    return tf.bitcast(results[0], getattr(tf, str(stored))).numpy(), results[1].numpy(), results[2].numpy()
+
+
+def _dequantize(x: Array, low: Array, high: Array, **attrs: Any) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    quantised = tf.bitcast(x, getattr(tf, f"q{attrs.pop('T')}"))
+    return tf.raw_ops.Dequantize(input=quantised, min_range=low, max_range=high, **attrs | {"dtype": tf.float32}).numpy()
+
+
+COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
+    "QuantizeV2": _quantize,  # its element types are numpy's only under other names
+    "Dequantize": _dequantize,
     "HardSwish": _hard_swish,
     "PRelu": _prelu,
     "ReluN1To1": lambda x: np.clip(x, np.asarray(-1, x.dtype), np.asarray(1, x.dtype)),

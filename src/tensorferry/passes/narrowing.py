@@ -39,7 +39,7 @@ def narrow_types(target: str) -> Pass:
 
 def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
     told: Counter[tuple[DType, DType]] = Counter()
-    changes = 0
+    changes = _expand_early(graph)
     for node in tuple(graph.nodes):
         wrapped = _wrapped_range(node, rules)
         changes += sum(_narrow(nested, rules, target) for _key, nested in node.graphs())
@@ -48,6 +48,16 @@ def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
             _wrap_around(graph, node, wrapped)
     for (old, new), count in told.items():
         graph.notices.append(f"{count} {old} value{'s' if count != 1 else ''} became {new}, because {target} computes in {new}")
+    return changes
+
+
+def _expand_early(graph: Graph) -> int:
+    """Ops that ask what type a number was stored in, before that is forgotten."""
+    changes = 0
+    for node in tuple(graph.nodes):
+        spec = ops.find(node.op)
+        if spec is not None and spec.expands_early and spec.expand is not None:
+            changes += spec.expand(graph, node)
     return changes
 
 

@@ -55,6 +55,9 @@ class TensorProto:
     RESOURCE, VARIANT, UINT32, UINT64 = range(14, 18)
 
 
+_QUANTISED = {11: DType.INT8, 12: DType.UINT8, 13: DType.INT32, 15: DType.INT16, 16: DType.UINT16}
+"""TensorFlow's quantised types are read as the plain ones they are stored in."""
+
 DTYPES = {
     1: DType.FLOAT32,
     2: DType.FLOAT64,
@@ -75,10 +78,11 @@ DTYPES = {
     22: DType.UINT32,
     23: DType.UINT64,
     29: DType.INT4,
+    **_QUANTISED,
 }
-"""DataType -> DType. Missing, and so read as UNKNOWN: quantised types (11 to 13, 15, 16), 8-bit floats (24, 25), uint4 (30)."""
+"""DataType -> DType. Missing, and so read as UNKNOWN: 8-bit floats (24, 25), uint4 (30)."""
 
-DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPES.items() if number not in _QUANTISED}
 
 _REFERENCE = 100
 """A reference to a variable of type n is DataType n + 100."""
