@@ -208,6 +208,32 @@ def inspect(screen: Screen, source: Path, nodes: bool, layers: bool) -> None:
 
 @app.command()
 @SOURCE
+@PORTS
+@click.option("--to", default="tflite,tfjs", show_default=True, metavar="KINDS", help="Targets to look at.")
+@FACE
+@_command
+def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], **options: Any) -> None:
+    """Say what a conversion will meet: ops that are direct, rewritten or impossible, and where the result can run.
+
+    Nothing is converted. Exit code 2 when a target cannot do it.
+
+    \b
+    Example:
+      tensorferry check posenet.pb --to tflite,tfjs
+    """
+    from tensorferry.conversion import assess  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        progress("check")
+        kinds: Any = [kind.strip() for kind in to.split(",")]
+        assessments = assess(source, kinds, input_shapes=_shapes(input_shape), **options)
+    screen.show_assessments(assessments, source)
+    if not all(each.possible for each in assessments.values()):
+        raise click.exceptions.Exit(2)
+
+
+@app.command()
+@SOURCE
 @click.option(
     "--output",
     "-o",

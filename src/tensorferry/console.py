@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from tensorferry.report import to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from tensorferry.assessment import Assessment
     from tensorferry.errors import FerryError
     from tensorferry.inspection import Inspection, NodeRow
     from tensorferry.report import Report, Verification
@@ -82,6 +85,12 @@ class Screen:
 
     def show_verification(self, verification: Verification) -> None:
         self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.verified)
+
+    def show_assessments(self, assessments: Mapping[str, Assessment], source: Path) -> None:
+        def as_dict() -> dict[str, Any]:
+            return {kind: each.as_dict() for kind, each in assessments.items()}
+
+        self._show("render_assessments", assessments, as_dict, source=source)
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
         self._show("render_catalog", models, lambda: dict(models))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tensorferry import __version__, check, readers
 from tensorferry.check import Check
-from tensorferry.errors import OptionError
+from tensorferry.cutting import advise, find_cut
+from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
-from tensorferry.options import Kind, Options, kind_of
+from tensorferry.options import KINDS, Kind, Options, kind_of
 from tensorferry.passes import pipelines
 from tensorferry.proof import Prover
 from tensorferry.readers.selection import select
@@ -36,6 +37,7 @@ from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
 from tensorferry.writers.tflite import TfliteFacts, write_tflite
 
 if TYPE_CHECKING:
+    from tensorferry.assessment import Assessment
     from tensorferry.inspection import Inspection
 
 PathLike = str | os.PathLike[str]
@@ -55,6 +57,21 @@ def inspect(path: PathLike) -> Inspection:
 
     form = readers.FORMATS[readers.detect(path)]
     return inspect_graph(readers.read(path), path=str(path), size=folder_bytes(Path(path)), format=form)
+
+
+def assess(source: PathLike, to: str | Sequence[str] = KINDS, **keywords: Any) -> dict[str, Assessment]:
+    """Target -> what it will make of a model: direct, rewritten or impossible ops, backends, where to cut. Nothing is written.
+
+    `keywords` are the fields of Options that say which part of the model is meant.
+    """
+    from tensorferry.assessment import assess_graph  # noqa: PLC0415 - a conversion does without it
+
+    wanted = (to,) if isinstance(to, str) else tuple(to)
+    for kind in wanted:
+        if kind not in KINDS:
+            raise OptionError(f"unknown target kind '{kind}'", remedy=f"choose one of {', '.join(KINDS)}")
+    graph = _load(Path(source), Options.of(**keywords))
+    return {kind: assess_graph(graph, kind) for kind in wanted}
 
 
 def convert(
@@ -134,7 +151,8 @@ class _Job:
             with self._step("optimise"):
                 prepared = graph.copy()
                 pipelines.prepare(prepared)
-            written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
+            with self._advising(graph, targets):
+                written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
             checks = self._verify(graph, stages, kinds, written)
             with self._step("put in place"):
                 commit_all(stages)
@@ -145,6 +163,17 @@ class _Job:
         self.progress(name)
         with self.watch.step(name):
             yield
+
+    @contextmanager
+    def _advising(self, graph: Graph, targets: Sequence[PathLike]) -> Iterator[None]:
+        """Add to a refusal the command that leaves out what was refused."""
+        try:
+            yield
+        except UnsupportedError as error:
+            cut = find_cut(graph, [problem.node for problem in error.problems])
+            if cut is not None:
+                error.remedy = advise(cut, self.source, targets)
+            raise
 
     def _stage(self, target: PathLike, kind: Kind) -> Stage:
         if kind == "tflite":

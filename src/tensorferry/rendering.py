@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tensorferry.assessment import Assessment, BackendRow, OpRow
 from tensorferry.check import Check
+from tensorferry.cutting import advise
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
 from tensorferry.report import PortFacts, Report, TargetFacts, Verification
@@ -201,6 +204,74 @@ def _render_layers(inspection: Inspection) -> Table:
     parameters = sum(layer.parameters for layer in inspection.layers)
     table.add_row("total", "", "", f"{parameters:,}", f"{inspection.macs:,}", "", style="bold")
     return table
+
+
+# -- the assessment ------------------------------------------------------------------------------------------------
+
+_FATES = {
+    "direct": "direct",
+    "fused": "fused",
+    "rewritten": "rewritten",
+    "folded": "folded away",
+    "impossible": "impossible",
+}
+_BACKENDS = {
+    "xnnpack": "CPU, XNNPACK",
+    "gpu": "GPU delegate",
+    "cpu": "plain JavaScript",
+    "wasm": "WebAssembly",
+    "webgl": "WebGL",
+    "webgpu": "WebGPU",
+}
+
+
+def render_assessments(assessments: Mapping[str, Assessment], *, source: Path) -> RenderableType:
+    """A block for each target."""
+    blocks = [_render_assessment(each, source) for each in assessments.values()]
+    return Group(*(part for block in blocks for part in (block, Text())))
+
+
+def _render_assessment(assessment: Assessment, source: Path) -> RenderableType:
+    table = _grid()
+    verdict = Text("possible", style="green") if assessment.possible else Text("impossible as it is", style="red")
+    table.add_row(Text(KIND_NAMES[assessment.target], style="bold"), verdict)
+    for how, title in _FATES.items():
+        rows = [row for row in assessment.rows if row.how == how]
+        if how == "impossible":
+            for row in rows:
+                table.add_row(title, Text.assemble((f"{row.count} {row.op}", "red"), f"  {row.why}  ({_some(row.nodes)})"))
+        elif rows:
+            table.add_row(title, "\n".join(_format_fate(row) for row in rows))
+    table.add_row("operators", f"{sum(assessment.operators.values())}:  {format_counts(assessment.operators)}")
+    if assessment.runtime:
+        table.add_row("runs on", assessment.runtime)
+    for backend in assessment.backends if assessment.possible else ():
+        table.add_row(_BACKENDS[backend.backend], _format_backend(backend))
+    for notice in assessment.notices:
+        table.add_row("note", Text(notice, style="yellow"))
+    if assessment.cut is not None:
+        target = "model.tflite" if assessment.target == "tflite" else "web_model/"
+        table.add_row("way out", advise(assessment.cut, source, [target]))
+    return table
+
+
+def _format_fate(row: OpRow) -> str:
+    becomes = ", ".join(row.becomes[:8]) + (", ..." if len(row.becomes) > 8 else "")
+    arrow = f" -> {becomes}" if becomes and row.becomes != (row.op,) else ""
+    return f"{row.count} {row.op}{arrow}"
+
+
+def _format_backend(row: BackendRow) -> str:
+    if row.taken == row.total:
+        return "every operator"
+    others = format_counts(row.others)
+    if row.falls_back:
+        return f"{row.taken} of {row.total} operators; the runtime's own kernels: {others}"
+    return f"cannot run it: no {others}"
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 # -- small things --------------------------------------------------------------------------------------------------

@@ -140,14 +140,22 @@ class LiteRtModel:
     @property
     def backend(self) -> str:
         """Who computes, known after the first run: XNNPACK, LiteRT's own kernels, or both with the counts of operators."""
+        own, taken = self._delegated()
+        if not taken:
+            return "builtin kernels"
+        return "XNNPACK" if len(taken) == own else f"XNNPACK {len(taken)} of {own} operators, builtin kernels the others"
+
+    def delegated_operators(self) -> set[str]:
+        """Kinds of operators that XNNPACK has taken over, known after the first run."""
+        return set(self._delegated()[1])
+
+    def _delegated(self) -> tuple[int, list[str]]:
+        """How many operators there are, and the names of those that XNNPACK has taken over."""
         with self._failing("cannot describe"):
             operators = self._interpreter._get_ops_details()  # no public way
         delegates = [each for each in operators if each["op_name"] == "DELEGATE"]
         own = [each for each in operators if each["op_name"] != "DELEGATE"]
-        taken = _delegated(own, delegates)
-        if not taken:
-            return "builtin kernels"
-        return "XNNPACK" if taken == len(own) else f"XNNPACK {taken} of {len(own)} operators, builtin kernels the others"
+        return len(own), [own[index]["op_name"] for index in _between(own, delegates)]
 
     def _read(self, number: int, dtype: np.dtype[Any]) -> Array:
         try:
@@ -228,8 +236,8 @@ def _signature_shape(details: Mapping[str, Any]) -> Any:
     return signature if len(signature) else details["shape"]
 
 
-def _delegated(own: list[dict[str, Any]], delegates: list[dict[str, Any]]) -> int:
-    """How many operators lie between the inputs and outputs of delegate nodes, which stand in their place."""
+def _between(own: list[dict[str, Any]], delegates: list[dict[str, Any]]) -> set[int]:
+    """Which operators lie between the inputs and outputs of delegate nodes, which stand in their place."""
     maker = {int(tensor): index for index, each in enumerate(own) for tensor in each["outputs"]}
     taken: set[int] = set()
     for delegate in delegates:
@@ -240,7 +248,7 @@ def _delegated(own: list[dict[str, Any]], delegates: list[dict[str, Any]]) -> in
             if index is not None and index not in taken:
                 taken.add(index)
                 waiting += [int(tensor) for tensor in own[index]["inputs"] if int(tensor) not in edge]
-    return len(taken)
+    return taken
 
 
 @contextmanager
