@@ -27,34 +27,60 @@ HEAD = """# Supported ops
 
 Written by `python scripts/make_op_table.py` from the descriptions in `src/tensorferry/ops`; do not edit.
 
-Each line is one TensorFlow op with its other names. The columns of the targets show the operators it becomes by itself; ops that
-passes fold away, fuse or recognise (batch norm, bias, activations, padding, dilation, transposes) need fewer. *Written as* means
-simpler ops stand for it; **no** means a model that needs it is declined, with the node's name and the reason. Every line was run:
-`tests/test_ops.py` compares TensorFlow, the reference evaluation, LiteRT and TensorFlow.js (WebAssembly and plain JavaScript) on
-examples of each op, with elements of the types in the third column.
+Each line is one TensorFlow op with its other names, and for each target how it gets there with elements of which types. *Direct*
+are operators of the target; *rewritten* means simpler ops stand for it; **no** comes with the reason, and a model that needs that
+is declined with the node's name. Ops that passes fold away, fuse or recognise (batch norm, bias, activations, padding, dilation,
+transposes) need fewer operators. Every line was run: `tests/test_ops.py` compares TensorFlow, the reference evaluation, LiteRT and
+TensorFlow.js (WebAssembly and plain JavaScript) on examples of each op; the types are those of the examples.
 
-Before writing, float64, float16 and bfloat16 become float32; TensorFlow.js computes all integers as int32.
+Before writing, float64, float16 and bfloat16 become float32; TensorFlow.js computes all integers as int32. `tensorferry check` says
+the same of one model, and which backends can run it.
 
-| Op | Also named | Tried with | TensorFlow Lite | TensorFlow.js |
-| --- | --- | --- | --- | --- |
+| Op | Also named | TensorFlow Lite | TensorFlow.js |
+| --- | --- | --- | --- |
 """
+
+MOST_NAMES = 10
+"""Operators listed of one rewriting."""
+
+
+@dataclass
+class Way:
+    """One way that examples of an op go on a target: the operators met, and the element types that go it."""
+
+    operators: set[str] = field(default_factory=set)
+    types: set[str] = field(default_factory=set)
+
+    def cell(self, title: str) -> str:
+        names = [f"`{name}`" for name in sorted(self.operators)]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        types = f": {', '.join(sorted(self.types))}" if self.types else ""
+        return f"{title} {', '.join(names[:MOST_NAMES])}{more}{types}"
 
 
 @dataclass
 class Support:
-    """What became of the examples of one op on one target: operator names, and whether simpler ops stood for it."""
+    """What became of the examples of one op on one target."""
 
-    operators: set[str] = field(default_factory=set)
-    expanded: set[str] = field(default_factory=set)
+    direct: Way = field(default_factory=Way)
+    rewritten: Way = field(default_factory=Way)
     refusals: dict[str, str] = field(default_factory=dict)  # what was declined -> why
 
     def cell(self) -> str:
-        parts = []
-        if self.operators:
-            parts.append(", ".join(f"`{name}`" for name in sorted(self.operators)))
-        if self.expanded:
-            parts.append("written as " + ", ".join(f"`{name}`" for name in sorted(self.expanded)))
-        return "; ".join(parts) or "**no**"
+        parts = [
+            way.cell(title)
+            for title, way in (("direct", self.direct), ("rewritten as", self.rewritten))
+            if way.operators or way.types
+        ]
+        if parts:
+            return "; ".join(parts)
+        reasons = sorted(set(self.refusals.values()))
+        return "**no**" + (f": {'; '.join(reasons)}" if reasons else "")
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """Refusals of some uses of an op that others go through."""
+        return self.refusals if self.direct.operators or self.rewritten.operators else {}
 
 
 def table() -> str:
@@ -64,14 +90,13 @@ def table() -> str:
         if spec.name in PASSED_OVER:
             continue
         support = {target: _support(spec, target) for target in TARGETS}
-        types = ", ".join(sorted({_data_type(example) for example in spec.examples()}))
         aliases = ", ".join(f"`{name}`" for name in spec.aliases)
-        cells = (f"`{spec.name}`", aliases, types, *(each.cell() for each in support.values()))
+        cells = (f"`{spec.name}`", aliases, *(each.cell().replace("|", "/") for each in support.values()))
         lines.append("| " + " | ".join(cells) + " |")
         limits += [
             f"- `{spec.name}`, {TARGETS[target]}: {case} ({why})."
             for target, each in support.items()
-            for case, why in each.refusals.items()
+            for case, why in each.limits.items()
         ]
     parts = [HEAD + "\n".join(lines), f"{len(lines)} ops."]
     if limits:
@@ -87,9 +112,12 @@ def _support(spec: OpSpec, target: str) -> Support:
         except Declined:
             why = _refusal(spec, example, target)
             if why:
-                support.refusals[example.note or "the plain case"] = why
+                support.refusals[example.note or _data_type(example) or "the plain case"] = why
             continue
-        (support.expanded if expanded else support.operators).update(used)
+        way = support.rewritten if expanded else support.direct
+        way.operators.update(used)
+        if kind := _data_type(example):
+            way.types.add(kind)
     return support
 
 

@@ -26,12 +26,14 @@ def test_the_table_is_current(script: ModuleType) -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.table(), "run python scripts/make_op_table.py"
 
 
-def test_the_table_tells_operators_expansions_and_limits(script: ModuleType) -> None:
-    lines = {line.split("`")[1]: line for line in script.table().splitlines() if line.startswith("| `")}
-    assert "| `MAXIMUM`, `RELU` | `Relu` |" in lines["Relu"]
-    assert lines["Softsign"].count("written as `Abs`, `AddV2`, `RealDiv`") == 2
+def test_the_table_tells_operators_expansions_types_and_limits(script: ModuleType) -> None:
+    page = script.table()
+    lines = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert "direct `MAXIMUM`, `RELU`: float32, int32, int64" in lines["Relu"]
+    assert lines["Softsign"].count("rewritten as `Abs`, `AddV2`, `RealDiv`") == 2
     assert "| `Add` |" in lines["AddV2"]
-    assert "- `BatchMatMulV2`, TensorFlow.js: broadcast (" in script.table()
+    assert "**no**" in lines["Assert"]
+    assert "## Known limits" in page
 
 
 def test_a_stale_page_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
