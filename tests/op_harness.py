@@ -117,8 +117,10 @@ def hide_first(shape: tuple[int, ...]) -> Shape:
 
 
 def hide_batch(case: Case) -> Unknown:
-    """As `hide_first`, for the first input and those of the same rank and first size."""
+    """As `hide_first`, for the first input (or the one that holds the images) and those of the same rank and first size."""
     first = next(iter(feeds(case).values())).shape
+    if case.spec.name in DATA_INPUTS:
+        first = case.example.inputs[DATA_INPUTS[case.spec.name][0]].shape
     return lambda shape: hide_first(shape) if len(shape) == len(first) and shape[:1] == first[:1] else shape
 
 
@@ -240,7 +242,7 @@ def _attribute(value: Any) -> Any:
     return value
 
 
-DATA_INPUTS = {"Conv2DBackpropInput": (2,), "DepthwiseConv2dNativeBackpropInput": (2,)}
+DATA_INPUTS = {"Conv2DBackpropInput": (2,), "DepthwiseConv2dNativeBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
 """Which inputs are laid out by data_format, where it is not the first."""
 
 

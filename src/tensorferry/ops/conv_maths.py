@@ -121,6 +121,9 @@ def _convolve_depthwise(window: Window, wide: Array, taps: Array) -> Array:
 def evaluate_transposed(node: Node, sizes: Array, weights: Array, array: Array, bias: Array | None = None) -> Array:
     """The gradient of a convolution with respect to its input: each element spreads the filter over the result."""
     window = _window_of(node, array, weights)
+    channels = int(sizes[1 if window.channels_first else 3]) if sizes.size == 4 else weights.shape[2]
+    if channels != weights.shape[2]:
+        return _transposed_groups(node, sizes, weights, array, channels)
     last = to_channels_last(window, _computing(array))
     batch, rows, columns, outgoing = last.shape
     if outgoing != weights.shape[3]:
@@ -137,6 +140,15 @@ def evaluate_transposed(node: Node, sizes: Array, weights: Array, array: Array, 
         wide[:, _reached(window.height, i, rows), _reached(window.width, j, columns)] += spread
     (top, _), (left, _) = pads
     return _finish(window, wide[:, top : top + wanted[0], left : left + wanted[1]], bias, array.dtype)
+
+
+def _transposed_groups(node: Node, sizes: Array, weights: Array, array: Array, channels: int) -> Array:
+    groups = group_count(channels, weights.shape[2], weights.shape[3])
+    at = 1 if node["data_format"] == "NCHW" else 3
+    part = sizes.copy()
+    part[at] = weights.shape[2]
+    pieces = zip(np.split(weights, groups, axis=3), np.split(array, groups, axis=at), strict=True)
+    return np.concatenate([evaluate_transposed(node, part, taps, piece) for taps, piece in pieces], axis=at)
 
 
 def _reached(axis: Axis, tap: int, count: int) -> slice:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ops.dims import divide_dims
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
+from tensorferry.ops.sliding import MOST_TAPS, Sliding, known_pads, lowest
 from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, lite_activation
 from tensorferry.ops.windows import (
     Axis,
@@ -34,8 +36,18 @@ def _window(node: Node, rank: int | None = 4) -> Window:
     return read_window(node, read_pair(node, "ksize"), rank)
 
 
+def _depth(node: Node) -> int:
+    """How many channels a pool over channels alone takes together; 1 for all other pools."""
+    sizes, strides = list(node["ksize"]), list(node["strides"])
+    over_channels = node.op == "MaxPool" and node["data_format"] == "NHWC" and sizes[:3] == strides[:3] == [1, 1, 1]
+    return int(sizes[3]) if over_channels and len(sizes) == 4 and sizes == strides and sizes[3] > 1 else 1
+
+
 def _infer_pool(node: Node) -> list[Typed]:
     value = node.inputs[0]
+    if _depth(node) > 1 and value.rank in (None, 4):
+        dims = value.shape or (UNKNOWN_DIM,) * 4
+        return [Typed(value.dtype, (*dims[:3], divide_dims(dims[3], (_depth(node),))))]
     window = _window(node, value.rank)
     return [Typed(value.dtype, window.output_shape(value, window.channels(value)))]
 
@@ -48,6 +60,8 @@ def _lowest(dtype: np.dtype[Any]) -> Any:
 
 
 def _evaluate_max(node: Node, array: Array) -> Array:
+    if _depth(node) > 1:
+        return np.asarray(array.reshape(*array.shape[:3], -1, _depth(node)).max(axis=-1))
     window = _window(node, array.ndim)
     wide = padded(window, to_channels_last(window, array), _lowest(array.dtype))
     return from_channels_last(window, _combine(window, wide, np.maximum))
@@ -93,6 +107,36 @@ def _lite_max(node: Node) -> Sequence[LiteOp]:
 
 def _lite_average(node: Node) -> Sequence[LiteOp]:
     return _lite_pool(node, "AVERAGE_POOL_2D", None)
+
+
+def _expand_max(graph: Graph, node: Node) -> bool:
+    """Integers, and pools over channels."""
+    value = node.inputs[0]
+    if _depth(node) > 1:
+        return _expand_depth(Expansion(graph, node))
+    window = _window(node)
+    if value.dtype in _EXACT_IN_FLOAT32:
+        parts = Expansion(graph, node)
+        attrs = {key: node[key] for key in ("ksize", "strides", "padding", "explicit_paddings", "data_format")}
+        pooled = parts.make("MaxPool", parts.make("Cast", value, DstT=DType.FLOAT32), **attrs)
+        return parts.finish(parts.make("Cast", pooled, DstT=value.dtype))
+    pads = known_pads(window.axes, value)
+    if pads is None or window.channels_first or value.dtype.is_float or window.height.size * window.width.size > MOST_TAPS:
+        return False
+    sliding = Sliding(graph, node, window.axes)
+    taps = sliding.taps(sliding.surround(value, pads, lowest(value.dtype)))
+    return sliding.finish(sliding.combine("Maximum", taps))
+
+
+_EXACT_IN_FLOAT32 = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
+
+
+def _expand_depth(parts: Expansion) -> bool:
+    value, output = parts.node.inputs[0], parts.node.output
+    if value.shape is None or output.shape is None or any(isinstance(dim, str) for dim in value.shape[1:]):
+        return False
+    split = parts.make("Reshape", value, np.asarray([-1, *value.shape[1:3], output.shape[3], _depth(parts.node)], np.int32))
+    return parts.finish(parts.make("Max", split, np.int32(-1)))
 
 
 def _lite_pool(node: Node, operator: str, fill: float | None) -> Sequence[LiteOp]:
@@ -202,6 +246,14 @@ def _max_examples() -> Iterator[Example]:
         note="explicit padding",
     )
 
+    image = sample(1, 5, 6, 2)
+    yield Example((sample(2, 3, 4, 6),), {"ksize": [1, 1, 1, 3], "strides": [1, 1, 1, 3], "padding": "VALID"}, note="channels")
+    for dtype in (np.int32, np.int64, np.int8, np.int16):
+        numbers = np.rint(image * 20).astype(dtype)
+        yield Example((numbers,), _attrs((2, 3), (2, 1), "SAME"), note=np.dtype(dtype).name)
+    bytes_in = np.abs(image * 20).astype(np.uint8)
+    yield Example((bytes_in,), _attrs((2, 2), (2, 2), "EXPLICIT", explicit_paddings=[0, 0, 1, 0, 1, 1, 0, 0]), note="bytes")
+
 
 def _max_v2_examples() -> Iterator[Example]:
     ksize, strides = np.asarray([1, 3, 2, 1], np.int32), np.asarray([1, 2, 1, 1], np.int32)
@@ -218,6 +270,7 @@ SPECS = (
         evaluate=_evaluate_max,
         to_tflite=_lite_max,
         to_tfjs=_js_pool,
+        expand=_expand_max,
         fuses=_FUSES,
         examples=_max_examples,
     ),
