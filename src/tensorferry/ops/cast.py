@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Array, ArrayTensor, CastTensor, DType
@@ -80,6 +81,44 @@ def _to_tfjs(node: Node) -> list[JsNode]:
     return [JsNode("Cast", tuple(node.inputs), tuple(node.outputs), attrs)]
 
 
+def _expand(graph: Graph, node: Node) -> bool:
+    """uint64 by way of int64, which has its bits: a negative one stands for 2 ** 64 more."""
+    value, target = node.inputs[0], node["DstT"]
+    expansion = Expansion(graph, node)
+    if value.dtype is DType.UINT64:
+        bits = expansion.make("Bitcast", value, type=DType.INT64)
+        made = expansion.make("Cast", bits, DstT=target)
+        if target.is_float:
+            more = expansion.make("AddV2", made, np.array(2.0**64, target.numpy))
+            made = expansion.make("SelectV2", expansion.make("Less", bits, np.array(0, np.int64)), more, made)
+        return expansion.finish(made)
+    if target is not DType.UINT64:
+        return False
+    wide = expansion.make("Cast", value, DstT=DType.INT64)
+    if value.dtype.is_float:
+        half = np.array(2.0**63, value.dtype.numpy)
+        upper = expansion.make("Cast", expansion.make("Sub", value, half), DstT=DType.INT64)
+        turned = expansion.make("AddV2", upper, np.array(np.iinfo(np.int64).min, np.int64))
+        wide = expansion.make("SelectV2", expansion.make("GreaterEqual", value, half), turned, wide)
+    return expansion.finish(expansion.make("Bitcast", wide, type=DType.UINT64))
+
+
+WHOLE_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
+
+
+def _whole_examples() -> Iterator[Example]:
+    """Each integer type to others; what does not fit wraps around."""
+    for index, source in enumerate(WHOLE_TYPES):
+        limits = np.iinfo(np.dtype(source).name)
+        most, least = min(limits.max, 2**31 - 1), max(limits.min, -(2**31))
+        values = np.array([[most, least, most - 200 if most > 400 else 5], [0, 1, most // 3]], source)
+        for step in (1, 4):
+            target = DType(np.dtype(WHOLE_TYPES[(index + step) % len(WHOLE_TYPES)]).name)
+            yield Example((values,), {"DstT": target}, note=f"{np.dtype(source).name} to {target}, ends")
+        if most <= 2**16:
+            yield Example((values,), {"DstT": DType.FLOAT32}, note=f"{np.dtype(source).name} to float32, ends")
+
+
 def _examples() -> Iterator[Example]:
     floats = np.array([[2.7, -2.7, 0.0], [-0.5, 100.0, 1e-3]], np.float32)
     for target in (DType.INT32, DType.INT64, DType.INT8, DType.BOOL, DType.FLOAT16, DType.FLOAT64, DType.FLOAT32):
@@ -90,8 +129,12 @@ def _examples() -> Iterator[Example]:
         for target in (DType.FLOAT32, DType.INT32, DType.INT64, DType.BOOL):
             yield Example((integers.astype(source),), {"DstT": target}, note=f"{source.__name__} to {target}")
     yield Example((np.array([0, 7, 255], np.uint8),), {"DstT": DType.FLOAT32}, note="uint8 to float32")
-    for target in (DType.FLOAT32, DType.INT32, DType.INT64):
+    for target in (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.UINT64):
         yield Example((np.array([True, False]),), {"DstT": target}, note=f"bool to {target}")
+    for target in (DType.UINT16, DType.UINT32, DType.UINT64, DType.INT16):
+        yield Example((np.abs(floats) * 10,), {"DstT": target}, note=f"float32 to {target}")
+    yield Example((np.array([3, 0], np.uint64),), {"DstT": DType.BOOL}, note="uint64 to bool")
+    yield from _whole_examples()
 
 
 SPECS = (
@@ -104,6 +147,7 @@ SPECS = (
         evaluate=_evaluate,
         to_tflite=_to_tflite,
         to_tfjs=_to_tfjs,
+        expand=_expand,
         examples=_examples,
     ),
 )

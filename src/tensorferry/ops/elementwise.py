@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import add_dims, divide_dims, merge_shapes, multiply_dims
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.kernels import FLOATS, FLOATS_AND_INT32, NUMBERS, LiteKernel, choose
@@ -87,7 +87,7 @@ def _fold_mul(a: Dim, b: Dim) -> Dim:
     return UNKNOWN_DIM if any(isinstance(each, int) and each < 0 for each in (a, b)) else multiply_dims((a, b))
 
 
-def _fold_floor_div(a: Dim, b: Dim) -> Dim:
+def fold_floor_div(a: Dim, b: Dim) -> Dim:
     """Names cancel: `4*n // n` is 4."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b else UNKNOWN_DIM
@@ -103,7 +103,7 @@ def _fold_equal(compute: Callable[[int, int], int]) -> FoldDims:
     return fold
 
 
-def _fold_truncated(a: int, b: int) -> int | None:
+def fold_truncated(a: int, b: int) -> int | None:
     return None if b == 0 else (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
 
 
@@ -125,22 +125,10 @@ def infer_all_equal(node: Node) -> list[Typed]:
 # -- evaluation ----------------------------------------------------------------------------------------------------
 
 
-def _divide(x: Array, y: Array) -> Array:
-    if x.dtype.kind not in "iu":
-        return np.asarray(x / y)
-    magnitude = np.abs(x) // np.abs(y)
-    return np.asarray(np.where((x < 0) == (y < 0), magnitude, -magnitude))
-
-
 def _power(x: Array, y: Array) -> Array:
     if x.dtype.kind in "iu" and np.any(y < 0):
         raise Declined("an integer is raised to a negative power")
     return np.asarray(np.power(x, y))
-
-
-def _floor_divide(x: Array, y: Array) -> Array:
-    # numpy's floor_divide on floats works with the remainder: 1 // 0.1 is 9 there, 10 in TensorFlow
-    return np.asarray(np.floor(x / y) if x.dtype.kind == "f" else np.floor_divide(x, y))
 
 
 def _round(x: Array) -> Array:
@@ -161,22 +149,14 @@ SIGN = LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2})
 ABS = LiteKernel("ABS", FLOATS_AND_INT32, {DType.INT32: 5})
 
 
-def _lite_square(node: Node) -> list[LiteOp]:
-    """SQUARE takes floats only."""
-    value = node.inputs[0]
-    if value.dtype in FLOATS or not MUL.accepts(value.dtype):
-        return LiteKernel("SQUARE", FLOATS)(node)
-    version = MUL.versions.get(value.dtype, 1)
-    return [LiteOp("MUL", (value, value), tuple(node.outputs), {"fused_activation_function": "NONE"}, version)]
-
-
 def _lite_abs_by_maximum(node: Node) -> list[LiteOp]:
-    """ABS does not take int64, but NEG and MAXIMUM do."""
+    """ABS does not take int64, and takes int8 and int16 quantised only, but NEG and MAXIMUM do."""
     value = node.inputs[0]
-    if value.dtype is not DType.INT64:
+    if value.dtype not in (DType.INT8, DType.INT16, DType.INT64):
         ABS.check(node)
     negated = Temp("negated", value.dtype, value.shape)
-    return [LiteOp("NEG", (value,), (negated,)), LiteOp("MAXIMUM", (value, negated), tuple(node.outputs))]
+    version = MAXIMUM.versions.get(value.dtype, 1)
+    return [LiteOp("NEG", (value,), (negated,)), LiteOp("MAXIMUM", (value, negated), tuple(node.outputs), {}, version)]
 
 
 def _lite_reciprocal(node: Node) -> list[LiteOp]:
@@ -196,35 +176,101 @@ def _lite_add_n(node: Node) -> list[LiteOp]:
     raise Declined("TensorFlow Lite's ADD_N takes float32 and int32 only", attributes=f"T={node.inputs[0].dtype}")
 
 
+def _expand_square(graph: Graph, node: Node) -> bool:
+    """SQUARE takes floats only; a square that is fused or complex is left to others."""
+    value = node.inputs[0]
+    expansion = Expansion(graph, node)
+    return value.dtype.is_integer and expansion.finish(expansion.make("Mul", value, value))
+
+
+def _expand_squared_difference(graph: Graph, node: Node) -> bool:
+    expansion = Expansion(graph, node)
+    return expansion.finish(expansion.make("Square", expansion.make("Sub", *node.inputs)))
+
+
+def _expand_sign(graph: Graph, node: Node) -> bool:
+    """Of integers: cut to -1, 0, 1."""
+    value, expansion = node.inputs[0], Expansion(graph, node)
+    return value.dtype.is_integer and expansion.finish(expansion.make("Maximum", expansion.make("Minimum", value, 1), -1))
+
+
+def _expand_rounded(graph: Graph, node: Node) -> bool:
+    """An integer is round already."""
+    expansion = Expansion(graph, node)
+    return node.inputs[0].dtype.is_integer and expansion.finish(expansion.make("Identity", node.inputs[0]))
+
+
+def expand_unsigned_order(graph: Graph, node: Node) -> bool:
+    """uint64 as int64 with the uppermost bit turned over: the order is the same."""
+    if node.inputs[0].dtype is not DType.UINT64:
+        return False
+    expansion, least = Expansion(graph, node), np.int64(np.iinfo(np.int64).min)
+    turned = [expansion.make("AddV2", expansion.make("Bitcast", each, type=DType.INT64), least) for each in node.inputs]
+    result = expansion.make(node.op, *turned)
+    if result.dtype is DType.INT64:
+        result = expansion.make("Bitcast", expansion.make("AddV2", result, least), type=DType.UINT64)
+    return expansion.finish(result)
+
+
+MOST_EXPONENT_BITS = 16
+"""Of the exponents of integers: beyond them a power either wraps around or is that of 0, 1 or -1, whose exponent counts by
+its parity."""
+
+
+def _expand_integer_power(graph: Graph, node: Node) -> bool:
+    """Squares multiplied, for each bit of the exponent; no target's kernel is exact beyond 53 bits, or takes int64."""
+    base, exponent = node.inputs
+    if not base.dtype.is_integer:
+        return False
+    expansion = Expansion(graph, node)
+    constant = exponent.constant.array() if exponent.constant is not None else None
+    if constant is not None and constant.size == 1 and constant.ndim <= (base.rank or 0) and 0 <= constant.item() < 64:
+        return expansion.finish(_constant_power(expansion, base, constant.item()))
+    bits = min(MOST_EXPONENT_BITS, exponent.dtype.width * 8 - 1)
+    rest, most = exponent, (1 << bits) - 1
+    if exponent.dtype.width > 2:
+        parity = expansion.make("AddV2", expansion.make("FloorMod", rest, 2), np.asarray(most - 1, rest.dtype.numpy))
+        rest = expansion.make("SelectV2", expansion.make("Greater", rest, np.asarray(most, rest.dtype.numpy)), parity, rest)
+    powers = [base]
+    for _ in range(bits - 1):
+        powers.append(expansion.make("Square", powers[-1]))
+    result = None
+    for bit in reversed(range(bits)):
+        place = np.asarray(1 << bit, rest.dtype.numpy)
+        has = expansion.make("GreaterEqual", rest, place)
+        factor = expansion.make("SelectV2", has, powers[bit], np.asarray(1, rest.dtype.numpy))
+        result = factor if result is None else expansion.make("Mul", result, factor)
+        if bit:
+            rest = expansion.make("SelectV2", has, expansion.make("Sub", rest, place), rest)
+    assert result is not None
+    return expansion.finish(result)
+
+
+def _constant_power(expansion: Expansion, base: Value, exponent: int) -> Value:
+    result, power = None, base
+    while exponent:
+        if exponent & 1:
+            result = power if result is None else expansion.make("Mul", result, power)
+        exponent >>= 1
+        if exponent:
+            power = expansion.make("Square", power)
+    if result is None:
+        return expansion.make("OnesLike", base)
+    return result if result is not base else expansion.make("Identity", base)
+
+
+def _js_power(node: Node) -> list[JsNode]:
+    """Of integers TensorFlow.js computes powers as floats."""
+    if node.inputs[0].dtype.is_integer and node.output.rank != 0:
+        raise Declined("TensorFlow.js computes powers of integers as floats")
+    return same_in_tfjs(node)
+
+
 def _expand_add_n(graph: Graph, node: Node) -> bool:
     expansion = Expansion(graph, node)
     if len(node.inputs) == 1:
         return expansion.finish(expansion.make("Identity", node.inputs[0]))
     return expansion.finish(reduce(lambda total, value: expansion.make("AddV2", total, value), node.inputs))
-
-
-def _expand_truncated_div(graph: Graph, node: Node) -> bool:
-    """Integers, cut towards zero: the magnitudes are divided, and the signs multiplied."""
-    x, y = node.inputs
-    if not x.dtype.is_integer:
-        return False
-    expansion = Expansion(graph, node)
-    magnitude = expansion.make("FloorDiv", expansion.make("Abs", x), expansion.make("Abs", y))
-    sign = expansion.make("Mul", expansion.make("Sign", x), expansion.make("Sign", y))
-    return expansion.finish(expansion.make("Mul", magnitude, sign))
-
-
-def _js_floor_div(node: Node) -> list[JsNode]:
-    """TensorFlow.js's FloorDiv makes int32 of everything."""
-    if not node.inputs[0].dtype.is_float:
-        return same_in_tfjs(node)
-    value = node.output
-    quotient = Temp("quotient", value.dtype, value.shape)
-    dtype = {"T": value.dtype}
-    return [
-        JsNode("RealDiv", tuple(node.inputs), (quotient,), dtype),
-        JsNode("Floor", (quotient,), (value,), dtype),
-    ]
 
 
 def _js_float_only(node: Node) -> list[JsNode]:
@@ -239,7 +285,7 @@ def _js_float_only(node: Node) -> list[JsNode]:
 Examples = Callable[[], Iterator[Example]]
 
 
-def _pair_examples(*dtypes: type[np.generic], positive: bool = False, fused: bool = False) -> Examples:
+def pair_examples(*dtypes: type[np.generic], positive: bool = False, fused: bool = False, whole: bool = True) -> Examples:
     """Equal shapes, a row against a matrix, five dimensions, a constant scalar, a fused activation; integers of each type."""
 
     def build() -> Iterator[Example]:
@@ -253,6 +299,7 @@ def _pair_examples(*dtypes: type[np.generic], positive: bool = False, fused: boo
         yield Example((np.array(1.5, np.float32), y), constants=(0,), note="scalar")
         if fused:
             yield Example((x * 4, y), {"activation": "Relu6"}, note="Relu6")
+        if fused and whole:
             yield Example(
                 (np.array([[-9, 3, 9]], np.int32), np.array([[2], [-3]], np.int32)), {"activation": "Relu"}, note="int Relu"
             )
@@ -289,54 +336,87 @@ def _binary(
 
 
 INTS = (np.int32, np.int64)
+ALL_INTS = (np.int8, np.int16, *INTS, np.uint8, np.uint16, np.uint32, np.uint64)
+
+
+def _power_examples() -> Iterator[Example]:
+    yield from pair_examples(np.int32, positive=True)()
+    base, exponent = np.array([[3, -2, 0, 1, -1, 7, 10]]), np.array([[0, 1, 2, 5, 6, 1, 2], [13, 17, 0, 16, 7, 9, 3]])
+    for dtype in (np.int16, np.int32, np.int64):
+        yield Example((base.astype(dtype), exponent.astype(dtype)), note=f"{dtype.__name__} of each sign")
+    yield Example((np.array([[3, -100], [12, 0]], np.int32), np.array(5, np.int32)), constants=(1,), note="fifth powers")
+
+
+def _wrapping_examples(*dtypes: type[np.generic], fused: bool = False) -> Examples:
+    """As for pairs, and of each type what leaves its range."""
+
+    def build() -> Iterator[Example]:
+        yield from pair_examples(*INTS, fused=fused)()
+        for dtype in dtypes:
+            limits = np.iinfo(np.dtype(dtype).name)
+            x = np.array([[limits.max, limits.min, limits.max // 2, 3]], dtype)
+            yield Example((x, np.array([[2], [limits.max // 3]], dtype)), note=f"{dtype.__name__} wraps")
+
+    return build
+
+
+def _ordering_examples() -> Iterator[Example]:
+    yield from pair_examples(*INTS)()
+    for dtype in ALL_INTS:
+        limits = np.iinfo(np.dtype(dtype).name)
+        most = limits.max if dtype is np.uint64 else min(limits.max, 2**31 - 1)
+        x = np.array([[most, max(limits.min, -(2**31)), 7, 0]], dtype)
+        if dtype is not np.uint64:  # whose larger half TensorFlow.js cannot hold
+            yield Example((x, np.array([[5], [most - 1]], dtype)), note=f"{dtype.__name__} ends")
+
 
 BINARY = (
     _binary(
         "AddV2",
         np.add,
         ADD,
-        _pair_examples(*INTS, fused=True),
+        _wrapping_examples(*ALL_INTS, fused=True),
         fold=add_dims,
         aliases=("Add",),
         widens=WIDER_OR_BITS,
         wraps=True,
     ),
-    _binary("Sub", np.subtract, SUB, _pair_examples(*INTS, fused=True), fold=_fold_sub, widens=WIDER_OR_BITS, wraps=True),
-    _binary("Mul", np.multiply, MUL, _pair_examples(*INTS, fused=True), fold=_fold_mul, widens=WIDER_OR_BITS, wraps=True),
-    _binary("RealDiv", np.divide, DIV, _pair_examples(), to_tfjs=_js_float_only),
     _binary(
-        "Div",
-        _divide,
-        DIV,
-        _pair_examples(np.int32),
-        fold=fold_dims(_fold_truncated, 1),
-        to_tfjs=_js_float_only,
-        aliases=("TruncateDiv",),
-        expand=_expand_truncated_div,
+        "Sub",
+        np.subtract,
+        SUB,
+        _wrapping_examples(np.int8, np.uint8, np.uint32, fused=True),
+        fold=_fold_sub,
+        widens=WIDER_OR_BITS,
+        wraps=True,
     ),
-    _binary("Maximum", np.maximum, MAXIMUM, _pair_examples(*INTS), fold=_fold_equal(max), widens=WIDER),
-    _binary("Minimum", np.minimum, MINIMUM, _pair_examples(*INTS), fold=_fold_equal(min), widens=WIDER),
-    _binary("Pow", _power, LiteKernel("POW", FLOATS_AND_INT32), _pair_examples(np.int32, positive=True)),
+    _binary(
+        "Mul",
+        np.multiply,
+        MUL,
+        _wrapping_examples(np.int8, np.uint8, np.int16, np.uint16, fused=True),
+        fold=_fold_mul,
+        widens=WIDER_OR_BITS,
+        wraps=True,
+    ),
+    _binary("Maximum", np.maximum, MAXIMUM, _ordering_examples, fold=_fold_equal(max), widens=WIDER, expand=expand_unsigned_order),
+    _binary("Minimum", np.minimum, MINIMUM, _ordering_examples, fold=_fold_equal(min), widens=WIDER, expand=expand_unsigned_order),
+    _binary(
+        "Pow",
+        _power,
+        LiteKernel("POW", FLOATS),
+        _power_examples,
+        to_tfjs=_js_power,
+        expand=_expand_integer_power,
+        widens=WIDER,
+        wraps=True,
+    ),
     _binary(
         "SquaredDifference",
         lambda x, y: np.square(x - y),
         LiteKernel("SQUARED_DIFFERENCE", FLOATS_AND_INT32),
-        _pair_examples(np.int32),
-    ),
-    _binary(
-        "FloorDiv",
-        _floor_divide,
-        LiteKernel("FLOOR_DIV", FLOATS_AND_INT32 | {DType.INT8, DType.INT16}, {DType.FLOAT32: 2, DType.INT8: 3, DType.INT16: 3}),
-        _pair_examples(np.int32),
-        fold=_fold_floor_div,
-        to_tfjs=_js_floor_div,
-    ),
-    _binary(
-        "FloorMod",
-        np.mod,
-        LiteKernel("FLOOR_MOD", NUMBERS | {DType.INT8, DType.INT16}, {DType.INT8: 2, DType.INT16: 2}),
-        _pair_examples(*INTS),
-        fold=fold_dims(lambda a, b: a % b if b else None),
+        pair_examples(np.int32, np.int64),
+        expand=_expand_squared_difference,
     ),
 )
 
@@ -377,31 +457,57 @@ def _unary(
 
 def _round_examples() -> Iterator[Example]:
     yield from _single_examples()()
-    yield Example((np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.49999997, 8388609.0], np.float32),), note="halves")
+    halves = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.49999997, 8388609.0], np.float32)
+    yield Example((halves,), note="halves")
+    yield Example((halves,), raw="Rint", note="Rint")
 
+
+SIGNED = (np.int8, np.int16, np.int32, np.int64)
 
 UNARY = (
     _unary(
         "Neg",
         np.negative,
         LiteKernel("NEG", NUMBERS | {DType.INT8, DType.INT16}),
-        _single_examples(*INTS),
+        _single_examples(*SIGNED),
         to_tfjs=same_in_tfjs,
         infer=_infer_neg,
+        wraps=True,
     ),
-    _unary("Abs", np.abs, choose(ABS, _lite_abs_by_maximum), _single_examples(*INTS), to_tfjs=same_in_tfjs),
+    _unary(
+        "Abs",
+        np.abs,
+        choose(ABS, _lite_abs_by_maximum),
+        _single_examples(*SIGNED),
+        to_tfjs=same_in_tfjs,
+        wraps=True,
+    ),
     _unary("Exp", np.exp, LiteKernel("EXP", FLOATS)),
     _unary("Log", np.log, LiteKernel("LOG", FLOATS), _single_examples(positive=True)),
     _unary("Sqrt", np.sqrt, LiteKernel("SQRT", FLOATS), _single_examples(positive=True)),
     _unary("Rsqrt", lambda x: np.reciprocal(np.sqrt(x)), LiteKernel("RSQRT", FLOATS), _single_examples(positive=True)),
-    _unary("Square", np.square, _lite_square, _single_examples(*INTS), to_tfjs=same_in_tfjs),
+    _unary(
+        "Square",
+        np.square,
+        LiteKernel("SQUARE", FLOATS),
+        _single_examples(*SIGNED),
+        to_tfjs=same_in_tfjs,
+        expand=_expand_square,
+        widens=WIDER_OR_BITS,
+        wraps=True,
+    ),
     _unary("Floor", np.floor, LiteKernel("FLOOR", FLOATS)),
     _unary("Ceil", np.ceil, LiteKernel("CEIL", FLOATS)),
-    _unary("Round", _round, LiteKernel("ROUND", FLOATS), _round_examples),
+    _unary("Round", _round, LiteKernel("ROUND", FLOATS), _round_examples, aliases=("Rint",), expand=_expand_rounded),
     _unary("Sin", np.sin, LiteKernel("SIN", FLOATS)),
     _unary("Cos", np.cos, LiteKernel("COS", FLOATS)),
     _unary(
-        "Sign", np.sign, LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}), _single_examples(np.int32), to_tfjs=same_in_tfjs
+        "Sign",
+        np.sign,
+        LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}),
+        _single_examples(*SIGNED),
+        to_tfjs=same_in_tfjs,
+        expand=_expand_sign,
     ),
     _unary("Reciprocal", np.reciprocal, _lite_reciprocal, _single_examples(positive=True), aliases=("Inv",)),
 )
@@ -416,12 +522,15 @@ def _add_n_examples() -> Iterator[Example]:
     yield Example(tuple(x[:2]), note="two")
     yield Example(tuple(x))
     yield Example(tuple(x[:1]), note="one")
-    for dtype in INTS:
-        yield Example(tuple((each * 9).astype(dtype) for each in x), note=dtype.__name__)
+    for dtype in (*INTS, np.uint8):
+        yield Example(tuple((each * 99).astype(np.int32).astype(dtype) for each in x), note=dtype.__name__)
 
 
 ADD_N = OpSpec(
     name="AddN",
+    aliases=("AccumulateNV2",),
+    elementwise=True,
+    wraps=True,
     infer=infer_all_equal,
     evaluate=_add_n,
     to_tflite=_lite_add_n,

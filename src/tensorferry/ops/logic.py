@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Node, Typed, format_shape
 from tensorferry.ops.dims import merge_shapes
+from tensorferry.ops.elementwise import expand_unsigned_order
 from tensorferry.ops.kernels import BOOLS, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
+from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
 
@@ -35,6 +37,12 @@ def _comparison_examples(*more: type[np.generic]) -> Callable[[], Iterator[Examp
         yield Example((np.array([np.nan, np.inf, 1], np.float32), np.array([np.nan, np.inf, np.nan], np.float32)), note="NaN")
         for dtype in dtypes:
             yield Example((x.astype(dtype), np.array(2).astype(dtype)), note=dtype.__name__)
+        for narrow in (np.int8, np.int16, np.uint8, np.uint16, np.uint32):
+            limits = np.iinfo(np.dtype(narrow).name)
+            most = min(limits.max, 2**31 - 1)
+            ends = np.array([[most, limits.min, 5, most - 1]], narrow)
+            yield Example((ends, np.array([[most], [limits.min], [5]], narrow)), note=narrow.__name__)
+        yield Example((np.array([7, 5, 6], np.uint64), np.array(6, np.uint64)), note="uint64")
 
     return build
 
@@ -57,13 +65,36 @@ def _pair(
         attrs=attrs or {},
         infer=_infer_pair,
         evaluate=lambda _node, x, y: compute(x, y),
+        elementwise=True,
         to_tflite=LiteKernel(lite_name, dtypes),
         to_tfjs=same_in_tfjs,
+        expand=None if dtypes is BOOLS else expand_unsigned_order,
+        widens={} if dtypes is BOOLS else WIDER,
         examples=examples,
     )
 
 
-EQUALITY = {"incompatible_shape_error": True}
+def _equality(name: str, lite_name: str, compute: Callable[..., Array]) -> OpSpec:
+    """As `_pair`; booleans and strings can be told apart too."""
+    kernel = LiteKernel(lite_name, NUMBERS | BOOLS | {DType.STRING}, {DType.STRING: 3})
+    spec = _pair(name, lite_name, NUMBERS, compute, _equality_examples, {"incompatible_shape_error": True})
+    return replace(spec, to_tflite=kernel, to_tfjs=_js_equality)
+
+
+def _js_equality(node: Node) -> list[JsNode]:
+    """The WebAssembly backend compares where strings lie, not what they are."""
+    if node.inputs[0].dtype is DType.STRING:
+        raise Declined("TensorFlow.js compares no strings")
+    return same_in_tfjs(node)
+
+
+def _equality_examples() -> Iterator[Example]:
+    yield from _comparison_examples(np.bool_)()
+    words = np.array([[b"a", b"bc"], [b"", b"bc"]], object)
+    no_web = {"tfjs": "compares no strings"}
+    yield Example((words, words[:, ::-1].copy()), declines=no_web, note="string")
+    yield Example((words, np.array([b"bc"], object)), constants=(1,), declines=no_web, note="strings and one")
+
 
 # -- choosing ------------------------------------------------------------------------------------------------------
 
@@ -120,6 +151,8 @@ def _js_select(node: Node) -> list[JsNode]:
 def _js_choose(condition: Ref, node: Node) -> list[JsNode]:
     """The WebAssembly backend reads beyond the end of booleans, so these are chosen by logic."""
     _, x, y = node.inputs
+    if x.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+        raise Declined(f"TensorFlow.js does not choose between {x.dtype}")
     if x.dtype is not DType.BOOL:
         return [JsNode("SelectV2", (condition, x, y), tuple(node.outputs), {"T": x.dtype})]
     otherwise, from_x, from_y = (Temp(label, DType.BOOL, node.output.shape) for label in ("otherwise", "from_x", "from_y"))
@@ -157,12 +190,13 @@ SPECS = (
     _pair("GreaterEqual", "GREATER_EQUAL", NUMBERS, np.greater_equal, _comparison_examples()),
     _pair("Less", "LESS", NUMBERS, np.less, _comparison_examples()),
     _pair("LessEqual", "LESS_EQUAL", NUMBERS, np.less_equal, _comparison_examples()),
-    _pair("Equal", "EQUAL", NUMBERS | BOOLS, np.equal, _comparison_examples(np.bool_), EQUALITY),
-    _pair("NotEqual", "NOT_EQUAL", NUMBERS | BOOLS, np.not_equal, _comparison_examples(np.bool_), EQUALITY),
+    _equality("Equal", "EQUAL", np.equal),
+    _equality("NotEqual", "NOT_EQUAL", np.not_equal),
     _pair("LogicalAnd", "LOGICAL_AND", BOOLS, np.logical_and, _logic_examples),
     _pair("LogicalOr", "LOGICAL_OR", BOOLS, np.logical_or, _logic_examples),
     OpSpec(
         name="LogicalNot",
+        elementwise=True,
         infer=lambda node: [Typed(DType.BOOL, node.inputs[0].shape)],
         evaluate=lambda _node, x: np.logical_not(x),
         to_tflite=LiteKernel("LOGICAL_NOT", BOOLS),
@@ -179,6 +213,7 @@ SPECS = (
     ),
     OpSpec(
         name="SelectV2",
+        elementwise=True,
         infer=_infer_select_v2,
         evaluate=lambda _node, condition, x, y: np.where(condition, x, y),
         to_tflite=_lite_select("SELECT_V2"),

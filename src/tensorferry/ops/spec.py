@@ -89,6 +89,8 @@ class OpSpec:
     """Its integers may leave their type's range and wrap around: computed where a target's type is wider."""
     elementwise: bool = False
     """Each element of its one output comes of the elements at that place of its broadcast inputs; axes may be merged."""
+    by_width: bool = False
+    """Its meaning hangs on the width of its element types: it is expanded before a target narrows these."""
     pure: bool = True
     """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
     quant: str = ""

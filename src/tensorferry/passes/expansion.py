@@ -55,7 +55,7 @@ def _fit(graph: Graph, node: Node, spec: OpSpec, target: str) -> bool:
     def accepts(trial: Node) -> bool:
         return _refusal(spec, trial, target) is None
 
-    return (spec.elementwise and collapse(graph, node, spec, accepts)) or (bool(spec.widens) and widen(graph, node, spec, accepts))
+    return (bool(spec.widens) and widen(graph, node, spec, accepts)) or (spec.elementwise and collapse(graph, node, spec, accepts))
 
 
 def _split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:

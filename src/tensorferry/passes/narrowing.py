@@ -11,6 +11,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Typed
+from tensorferry.ops.spec import OpSpec
 from tensorferry.passes.rewriting import Pass, decline, insert_after
 from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import ArrayTensor, CastTensor, DType, Tensor
@@ -39,7 +40,7 @@ def narrow_types(target: str) -> Pass:
 
 def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
     told: Counter[tuple[DType, DType]] = Counter()
-    changes = _expand_early(graph)
+    changes = _expand_early(graph, rules)
     for node in tuple(graph.nodes):
         wrapped = _wrapped_range(node, rules)
         changes += sum(_narrow(nested, rules, target) for _key, nested in node.graphs())
@@ -51,14 +52,26 @@ def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
     return changes
 
 
-def _expand_early(graph: Graph) -> int:
-    """Ops that ask what type a number was stored in, before that is forgotten."""
+EXPANSIONS = 4
+"""Rounds in which ops are expanded before types are narrowed: into others of their kind, at most."""
+
+
+def _expand_early(graph: Graph, rules: Mapping[DType, DType]) -> int:
+    """Ops that ask what type a number was stored in, before that is forgotten; what comes of them may hold such ops again."""
     changes = 0
-    for node in tuple(graph.nodes):
-        spec = ops.find(node.op)
-        if spec is not None and spec.expands_early and spec.expand is not None:
-            changes += spec.expand(graph, node)
+    for _ in range(EXPANSIONS):
+        found = [
+            (node, spec) for node in graph.nodes if (spec := ops.find(node.op)) is not None and _hangs_on_types(node, spec, rules)
+        ]
+        expanded = sum(spec.expand(graph, node) for node, spec in found if spec.expand is not None)
+        changes += expanded
+        if not expanded:
+            break
     return changes
+
+
+def _hangs_on_types(node: Node, spec: OpSpec, rules: Mapping[DType, DType]) -> bool:
+    return spec.expands_early or (spec.by_width and any(value.dtype in rules for value in (*node.inputs, *node.outputs)))
 
 
 def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: Counter[tuple[DType, DType]]) -> int:

@@ -1,0 +1,254 @@
+"""Quotients and remainders of every kind, and products that take care of zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tensorferry.ir import Graph, Node
+from tensorferry.ops.elementwise import (
+    FUSES,
+    Examples,
+    fold_dims,
+    fold_floor_div,
+    fold_truncated,
+    infer_binary,
+    pair_examples,
+)
+from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.formulas import Formula, Maths, Operand, expand_formula
+from tensorferry.ops.kernels import FLOATS_AND_INT32, NUMBERS, LiteKernel
+from tensorferry.ops.samples import sample
+from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, same_in_tfjs
+from tensorferry.targets import JsNode, Temp
+from tensorferry.tensor import Array, DType
+
+INTS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
+
+# -- evaluation ----------------------------------------------------------------------------------------------------
+
+
+def _divide_truncating(x: Array, y: Array) -> Array:
+    if x.dtype.kind not in "iu":
+        return np.asarray(x / y)
+    quotient = np.floor_divide(x, y)
+    return np.asarray(quotient + _uneven(x, y, np.mod(x, y)).astype(x.dtype))
+
+
+def _uneven(x: Array, y: Array, remainder: Array) -> Array:
+    """Where cutting towards zero and towards minus infinity differ."""
+    return np.asarray((remainder != 0) & ((x < 0) != (y < 0)))
+
+
+def _floor_divide(x: Array, y: Array) -> Array:
+    # numpy's floor_divide on floats works with the remainder: 1 // 0.1 is 9 there, 10 in TensorFlow
+    return np.asarray(np.floor(x / y) if x.dtype.kind == "f" else np.floor_divide(x, y))
+
+
+def _zero_where(zero: Callable[[Array, Array], Array], compute: Callable[[Array, Array], Array]) -> Callable[..., Array]:
+    return lambda x, y: np.where(zero(x, y) == 0, x.dtype.type(0), compute(x, y))
+
+
+# -- whole numbers -------------------------------------------------------------------------------------------------
+
+
+def _expand_truncated_div(graph: Graph, node: Node) -> bool:
+    """Cut towards zero: one more than the floor where that is below an uneven quotient."""
+    x, y = node.inputs
+    if not x.dtype.is_integer:
+        return False
+    expansion = Expansion(graph, node)
+    floor = expansion.make("FloorDiv", x, y)
+    return expansion.finish(expansion.make("AddV2", floor, expansion.make("Cast", _is_uneven(expansion), DstT=x.dtype)))
+
+
+def _is_uneven(expansion: Expansion) -> Any:
+    x, y = expansion.node.inputs
+    remains = expansion.make("NotEqual", expansion.make("FloorMod", x, y), 0)
+    differ = expansion.make("NotEqual", expansion.make("Less", x, 0), expansion.make("Less", y, 0))
+    return expansion.make("LogicalAnd", remains, differ)
+
+
+def _expand_floor_div(graph: Graph, node: Node) -> bool:
+    """Exact where a target divides no such integers, or by way of float32. Each step finds 23 bits of the quotient; after the
+    first the remainder is taken off, so that what is left is a multiple, whose last quotient is a whole number."""
+    x, y = node.inputs
+    if not x.dtype.is_integer or x.dtype is DType.UINT64:
+        return False
+    expansion = Expansion(graph, node)
+    divisor = expansion.make("Cast", y, DstT=DType.FLOAT32)
+    left, total = x, None
+    for step in range(3 if x.dtype is DType.INT64 else 2):
+        ratio = expansion.make("RealDiv", expansion.make("Cast", left, DstT=DType.FLOAT32), divisor)
+        part = expansion.make("Cast", expansion.make("Round", ratio), DstT=x.dtype)
+        left = expansion.make("Sub", left, expansion.make("Mul", part, y))
+        if step == 0:
+            left = expansion.make("Sub", left, expansion.make("FloorMod", x, y))
+        total = part if total is None else expansion.make("AddV2", total, part)
+    assert total is not None
+    return expansion.finish(total)
+
+
+def _js_floor_div(node: Node) -> list[JsNode]:
+    """TensorFlow.js's FloorDiv makes int32 of everything, and the WebAssembly kernel goes through float32, which is exact for
+    sizes and positions only."""
+    value = node.output
+    if not value.dtype.is_float:
+        if value.rank != 0 and value.content is None and any(each.content is None for each in node.inputs):
+            raise Declined("TensorFlow.js divides integers by way of float32")
+        return same_in_tfjs(node)
+    quotient = Temp("quotient", value.dtype, value.shape)
+    dtype = {"T": value.dtype}
+    return [
+        JsNode("RealDiv", tuple(node.inputs), (quotient,), dtype),
+        JsNode("Floor", (quotient,), (value,), dtype),
+    ]
+
+
+def _js_division(node: Node) -> list[JsNode]:
+    if not node.inputs[0].dtype.is_float:
+        raise Declined(f"TensorFlow.js does not divide {node.inputs[0].dtype} as TensorFlow does")
+    return same_in_tfjs(node)
+
+
+def _expand_truncated_mod(graph: Graph, node: Node) -> bool:
+    """The remainder has the dividend's sign. Floats go by magnitudes, which is exact; the least integer has none."""
+    x, y = node.inputs
+    expansion = Expansion(graph, node)
+    if x.dtype.is_integer:
+        remainder = expansion.make("FloorMod", x, y)
+        return expansion.finish(expansion.make("SelectV2", _is_uneven(expansion), expansion.make("Sub", remainder, y), remainder))
+    if not x.dtype.is_float:
+        return False
+    remainder = expansion.make("FloorMod", expansion.make("Abs", x), expansion.make("Abs", y))
+    return expansion.finish(expansion.make("Mul", expansion.make("Sign", x), remainder))
+
+
+# -- the tables ----------------------------------------------------------------------------------------------------
+
+
+def large_examples(*dtypes: type[np.generic]) -> Iterator[Example]:
+    """Every sign, the ends of the type, and quotients that float32 cannot hold."""
+    for dtype in dtypes:
+        limits = np.iinfo(np.dtype(dtype).name)
+        most, least = min(limits.max, 2**31 - 1), max(limits.min, -(2**31))  # TensorFlow.js has no more
+        x = np.array([most, least, most - 1, 7, 100, most // 3, 0], dtype)
+        y = np.array([3, 3, 2, 2, 9, 1, 5], dtype)
+        if limits.min < 0:
+            x, y = np.concatenate([x, x]), np.concatenate([y, -y])
+        yield Example((x, y), note=dtype.__name__)
+
+
+def _division_examples(*dtypes: type[np.generic], fused: bool = False) -> Examples:
+    def build() -> Iterator[Example]:
+        yield from pair_examples(fused=fused, whole=False)()
+        yield from large_examples(*dtypes)
+
+    return build
+
+
+def _zero_examples(finite: bool) -> Iterator[Example]:
+    x = np.array([[1, 0, -2], [np.inf, np.nan, 0]], np.float32)
+    y = np.array([[0, 0, 4], [0, 0.5, 2]], np.float32)
+    if finite:  # LiteRT's products and quotients end at the largest number
+        x, y = x[:1, 1:], y[:1, 1:]
+    yield Example((x, np.abs(y)))
+    yield Example((x[:, :2], np.array([0, 2], np.float32)[-x.shape[1] :]), constants=(1,), note="row")
+    yield Example((sample(2, 1, 3), sample(4, 1) ** 2), note="both stretch")
+    yield Example((sample(2, 3).astype(np.float64), np.abs(sample(3)).astype(np.float64)), note="float64")
+
+
+def _guarded(formula: Formula, guard: int) -> Formula:
+    """0 where operand `guard` is 0, whatever the other is."""
+
+    def guarded(maths: Maths, x: Operand, y: Operand) -> Operand:
+        return maths.where(maths.equal((x, y)[guard], 0), 0, formula(maths, x, y))
+
+    return guarded
+
+
+def _without_nan(name: str, guard: int, compute: Callable[[Array, Array], Array], formula: Formula, *, js: bool = False) -> OpSpec:
+    return OpSpec(
+        name=name,
+        elementwise=True,
+        infer=infer_binary,
+        evaluate=lambda _node, x, y: np.where((x, y)[guard] == 0, x.dtype.type(0), compute(x, y)),
+        to_tfjs=_js_division if js else None,
+        expand=expand_formula(_guarded(formula, guard)),
+        examples=lambda: _zero_examples(guard == 0),
+    )
+
+
+def _truncated_mod(x: Array, y: Array) -> Array:
+    return np.asarray(np.fmod(x, y))
+
+
+SPECS = (
+    OpSpec(
+        name="RealDiv",
+        elementwise=True,
+        infer=infer_binary,
+        evaluate=lambda _node, x, y: np.divide(x, y),
+        to_tflite=LiteKernel("DIV", FLOATS_AND_INT32 - {DType.INT32}, wide=2, fused=True),
+        to_tfjs=_js_division,
+        fuses=FUSES,
+        examples=_division_examples(fused=True),
+    ),
+    OpSpec(
+        name="Div",
+        aliases=("TruncateDiv",),
+        elementwise=True,
+        infer=lambda node: infer_binary(node, fold_dims(fold_truncated, 1)),
+        evaluate=lambda _node, x, y: _divide_truncating(x, y),
+        to_tflite=LiteKernel("DIV", FLOATS_AND_INT32, wide=2, fused=True),
+        to_tfjs=_js_division,
+        expand=_expand_truncated_div,
+        fuses=FUSES,
+        widens=WIDER,
+        wraps=True,
+        examples=_division_examples(*INTS, fused=True),
+    ),
+    OpSpec(
+        name="FloorDiv",
+        elementwise=True,
+        infer=lambda node: infer_binary(node, fold_floor_div),
+        evaluate=lambda _node, x, y: _floor_divide(x, y),
+        to_tflite=LiteKernel(
+            "FLOOR_DIV",
+            FLOATS_AND_INT32 | {DType.INT8, DType.INT16},
+            {DType.FLOAT32: 2, DType.INT8: 3, DType.INT16: 3},
+        ),
+        to_tfjs=_js_floor_div,
+        expand=_expand_floor_div,
+        widens=WIDER,
+        wraps=True,
+        examples=_division_examples(*INTS),
+    ),
+    OpSpec(
+        name="FloorMod",
+        elementwise=True,
+        infer=lambda node: infer_binary(node, fold_dims(lambda a, b: a % b if b else None)),
+        evaluate=lambda _node, x, y: np.mod(x, y),
+        to_tflite=LiteKernel("FLOOR_MOD", NUMBERS | {DType.INT8, DType.INT16}, {DType.INT8: 2, DType.INT16: 2}),
+        to_tfjs=same_in_tfjs,
+        widens=WIDER,
+        examples=_division_examples(*INTS),
+    ),
+    OpSpec(
+        name="Mod",
+        aliases=("TruncateMod",),
+        elementwise=True,
+        infer=infer_binary,
+        evaluate=lambda _node, x, y: _truncated_mod(x, y),
+        expand=_expand_truncated_mod,
+        widens=WIDER,
+        examples=_division_examples(np.int32, np.int64),
+    ),
+    _without_nan("DivNoNan", 1, np.divide, lambda _maths, x, y: x / y, js=True),
+    _without_nan("MulNoNan", 1, np.multiply, lambda _maths, x, y: x * y),
+    _without_nan("Xdivy", 0, np.divide, lambda _maths, x, y: x / y),
+    _without_nan("Xlogy", 0, lambda x, y: x * np.log(y), lambda maths, x, y: x * maths.log(y)),
+    _without_nan("Xlog1py", 0, lambda x, y: x * np.log1p(y), lambda maths, x, y: x * maths.log1p(y)),
+)
