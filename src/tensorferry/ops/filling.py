@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value
 from tensorferry.ops.dims import length_of, multiply_dims, unknown_dims
-from tensorferry.ops.index_operands import narrow_constant, require_dtype, require_rank
+from tensorferry.ops.index_operands import int32_vector, narrow_constant, refuse_in_tfjs, require_dtype, require_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.shape import CONTENT_LIMIT
 from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes
@@ -61,8 +61,9 @@ _LITE_FILL = {
     DType.STRING: 2,
     DType.INT8: 3,
     DType.INT16: 3,
-    DType.FLOAT16: 4,
+    **dict.fromkeys((DType.FLOAT16, DType.UINT8, DType.UINT16, DType.UINT32, DType.UINT64, DType.COMPLEX64), 4),
 }
+"""The newest version where a type is looked at by its size only, which came without a version of its own."""
 
 
 def _lite_fill(node: Node) -> list[LiteOp]:
@@ -83,6 +84,11 @@ def _fill_examples() -> Iterator[Example]:
     yield Example((np.array([3], np.int32), np.array(True)), constants=(0,), note="bool")
     yield Example((np.array([4], np.int32), np.array(9)), constants=(0, 1), note="all constant")
     yield Example((np.array([], np.int32), np.array(2.5, np.float32)), constants=(0,), note="scalar")
+    sizes = np.array([2, 2], np.int32)
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.float16):
+        yield Example((sizes, np.array(3, dtype)), constants=(0,), note=np.dtype(dtype).name)
+    yield Example((sizes, np.array(b"bc", object)), constants=(1,), note="string, computed sizes")
+    yield Example((np.array([2, 0], np.int32), np.array(1, np.float32)), constants=(0,), note="empty")
 
 
 def _infer_like(node: Node) -> list[Typed]:
@@ -122,6 +128,7 @@ def _lite_like(node: Node) -> list[LiteOp]:
 
 def _js_like(node: Node) -> list[JsNode]:
     value = node.inputs[0]
+    refuse_in_tfjs(value, "clear", DType.STRING)
     return [JsNode(node.op, (value,), (node.output,), {"T": value.dtype})]
 
 
@@ -130,6 +137,8 @@ def _like_examples() -> Iterator[Example]:
     yield Example((np.arange(3, dtype=np.int32),), note="int32")
     yield Example((np.array([[True, False]]),), note="bool")
     yield Example((np.array(5),), note="int64 scalar")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32):
+        yield Example((np.arange(3, dtype=dtype),), note=np.dtype(dtype).name)
 
 
 # -- Range ---------------------------------------------------------------------------------------------------------
@@ -221,13 +230,11 @@ def _evaluate_tile(_node: Node, array: Array, multiples: Array) -> Array:
     return np.tile(array, [int(times) for times in multiples]) if array.ndim else array
 
 
-_LITE_TILE = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8, DType.BOOL, DType.STRING)
-
-
 def _lite_tile(node: Node) -> list[LiteOp]:
     value, multiples = node.inputs
-    require_dtype(value, _LITE_TILE, "TILE")
-    version = {DType.INT8: 3, DType.STRING: 2}.get(value.dtype, 1)
+    require_rank(value, 8, "TILE")
+    plain = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL)
+    version = 2 if value.dtype is DType.STRING else 1 if value.dtype in plain else 3
     return [LiteOp("TILE", (value, narrow_constant(multiples)), (node.output,), {}, version)]
 
 
@@ -243,6 +250,14 @@ def _tile_examples() -> Iterator[Example]:
     yield Example((np.arange(3, dtype=np.int32), np.array([3], np.int32)), note="computed")
     yield Example((np.array([[True], [False]]), np.array([1, 4], np.int32)), constants=(1,), note="bool")
     yield Example((sample(2, 1, 1, 2, 1), np.array([1, 2, 1, 1, 3], np.int32)), constants=(1,), note="rank 5")
+    yield Example((sample(2, 1, 1, 2, 1, 2), np.array([1, 2, 1, 1, 3, 2], np.int32)), constants=(1,), note="rank 6")
+    twice = np.array([2, 1], np.int32)
+    for dtype in (np.int8, np.uint8, np.int16, np.int64, np.float16):
+        yield Example((np.arange(4).reshape(2, 2).astype(dtype), twice), constants=(1,), note=np.dtype(dtype).name)
+    yield Example((np.array([[b"a", b"bc"]], object), twice), constants=(1,), note="string")
+    yield Example((sample(2, 3), np.array([0, 1], np.int32)), constants=(1,), note="empty")
+    yield Example((sample(2, 3), np.array([2, 1])), note="computed, 64-bit")
+    yield Example((sample(), np.array([], np.int32)), constants=(1,), note="scalar")
 
 
 def _infer_broadcast_to(node: Node) -> list[Typed]:
@@ -269,19 +284,23 @@ def _evaluate_broadcast_to(_node: Node, array: Array, sizes: Array) -> Array:
     return np.broadcast_to(array, [int(size) for size in sizes])
 
 
-_LITE_BROADCAST_TO = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8, DType.INT16, DType.BOOL)
-
-
 def _lite_broadcast_to(node: Node) -> list[LiteOp]:
     value, sizes = node.inputs
     require_rank(value, 8, "BROADCAST_TO")
-    require_dtype(value, _LITE_BROADCAST_TO, "BROADCAST_TO")
-    version = 3 if value.dtype in (DType.INT8, DType.INT16) else 2
+    if value.dtype is DType.STRING:
+        raise Declined("BROADCAST_TO takes no string tensor")
+    plain = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL)
+    version = 2 if value.dtype in plain else 3
     return [LiteOp("BROADCAST_TO", (value, narrow_constant(sizes)), (node.output,), {}, version)]
 
 
 def _js_broadcast_to(node: Node) -> list[JsNode]:
     value, sizes = node.inputs
+    refuse_in_tfjs(value, "broadcast", DType.STRING)
+    shape = node.output.static_shape
+    if shape is not None and 0 in shape:  # an axis of size 1 would stay one
+        nothing = ArrayTensor(np.zeros((), value.dtype.numpy), value.dtype)
+        return [JsNode("Fill", (int32_vector(shape), nothing), (node.output,), {"T": value.dtype, "index_type": DType.INT32})]
     operands: tuple[Ref, ...] = (value, narrow_constant(sizes))
     return [JsNode("BroadcastTo", operands, (node.output,), {"T": value.dtype, "Tidx": DType.INT32})]
 
@@ -291,6 +310,11 @@ def _broadcast_to_examples() -> Iterator[Example]:
     yield Example((sample(), np.array([2, 2])), constants=(1,), note="scalar, 64-bit")
     yield Example((np.arange(3, dtype=np.int32), np.array([2, 3], np.int32)), note="computed sizes")
     yield Example((np.array([True, False]), np.array([3, 2], np.int32)), constants=(1,), note="bool")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.int64):
+        yield Example((np.arange(2, dtype=dtype), np.array([3, 2], np.int32)), constants=(1,), note=np.dtype(dtype).name)
+    yield Example((np.array([b"a", b"bc"], object), np.array([2, 2], np.int32)), constants=(1,), note="string")
+    yield Example((sample(2, 1, 2, 1, 1, 3), np.array([2, 3, 2, 1, 2, 3], np.int32)), constants=(1,), note="rank 6")
+    yield Example((sample(1, 3), np.array([0, 3], np.int32)), constants=(1,), note="empty")
 
 
 SPECS = (
@@ -330,6 +354,7 @@ SPECS = (
         evaluate=_evaluate_broadcast_to,
         to_tflite=_lite_broadcast_to,
         to_tfjs=_js_broadcast_to,
+        moves=0,
         examples=_broadcast_to_examples,
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
 from tensorferry.ops.dims import known_integer, known_integers, merge_dims, unknown_dims
 from tensorferry.ops.expansion import Expansion
-from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, require_dtype
+from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, refuse_in_tfjs, require_dtype
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, normalize_axis
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
@@ -100,6 +100,8 @@ def _lite_gather(node: Node) -> list[LiteOp]:
     if axes is None:
         raise Declined("its axis is computed while the model runs", remedy="make the axis a constant in the source model")
     require_dtype(params, tuple(_LITE_GATHER), "GATHER")
+    if params.dtype is DType.STRING and params.rank != 1:
+        raise Declined("GATHER takes strings from a row only")
     axis, batch_dims = axes
     version = 5 if batch_dims else _LITE_GATHER[params.dtype]
     options = {"axis": axis, "batch_dims": batch_dims}
@@ -108,6 +110,7 @@ def _lite_gather(node: Node) -> list[LiteOp]:
 
 def _js_gather(node: Node) -> list[JsNode]:
     params, indices = node.inputs[:2]
+    refuse_in_tfjs(params, "gather", DType.STRING)
     axes = _gather_axes(node)
     if (node["batch_dims"] if axes is None else axes[1]) if node.op == "GatherV2" else 0:
         raise Declined(
@@ -387,6 +390,7 @@ SPECS = (
         to_tflite=_lite_gather,
         to_tfjs=_js_gather,
         expand=_expand_gather,
+        moves=0,
         examples=_gather_examples,
     ),
     OpSpec(
@@ -396,6 +400,7 @@ SPECS = (
         evaluate=_evaluate_gather,
         to_tflite=_lite_gather,
         to_tfjs=_js_gather,
+        moves=0,
         examples=_old_gather_examples,
     ),
     OpSpec(

@@ -49,11 +49,19 @@ def lite_int32(value: Value) -> tuple[list[LiteOp], Ref]:
 def require_dtype(value: Value, allowed: Sequence[DType], operator: str) -> None:
     """Declined when the target's operator has no kernel for the element type."""
     if value.dtype not in allowed:
-        raise Declined(
-            f"{operator} takes no {value.dtype} tensor",
-            remedy=f"cast it to {allowed[0]} in the source model",
-            attributes=f"dtype={value.dtype}",
-        )
+        remedy = "" if value.dtype is DType.STRING else f"cast it to {allowed[0]} in the source model"
+        raise Declined(f"{operator} takes no {value.dtype} tensor", remedy=remedy, attributes=f"dtype={value.dtype}")
+
+
+def refuse_in_tfjs(value: Value, does: str, *dtypes: DType, rank: int | None = None) -> None:
+    """Declined when a kernel of TensorFlow.js does not take the type (of that rank, if one is given)."""
+    if value.dtype in dtypes and rank in (None, value.rank):
+        raise Declined(f"TensorFlow.js does not {does} {value.dtype} tensors", attributes=f"dtype={value.dtype}")
+
+
+def refuse_bool_slices(value: Value) -> None:
+    """WebAssembly cuts pieces out of four dimensions as if each element had four bytes."""
+    refuse_in_tfjs(value, "cut four-dimensional", DType.BOOL, rank=4)
 
 
 def require_rank(value: Value, highest: int, operator: str) -> int:

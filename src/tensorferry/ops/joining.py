@@ -8,9 +8,19 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
 from tensorferry.ops.dims import add_dims, divide_dims, known_integer, known_integers, merge_dims, merge_shapes, unknown_dims
-from tensorferry.ops.index_operands import int32_scalar, int32_vector, narrow_constant, require_dtype, require_rank
+from tensorferry.ops.index_operands import (
+    int32_scalar,
+    int32_vector,
+    lite_int32,
+    narrow_constant,
+    refuse_bool_slices,
+    refuse_in_tfjs,
+    require_dtype,
+    require_rank,
+)
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec, normalize_axis
+from tensorferry.ops.slicing import slice_version, strided_slice_version
+from tensorferry.ops.spec import WIDER_OR_BITS, WIDER_OR_BOOL, Declined, Example, OpSpec, normalize_axis
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, DType
 
@@ -111,6 +121,13 @@ def _concat_examples() -> Iterator[Example]:
     yield Example((sample(2, 2) > 0, sample(2, 2) < 0, np.array(0, np.int32)), constants=(2,), note="bool")
     yield Example((sample(2, 1, 2, 1, 2), sample(2, 3, 2, 1, 2), np.array(1, np.int32)), constants=(2,), note="rank 5")
     yield Example((np.zeros((0, 3), np.float32), sample(2, 3), np.array(0, np.int32)), constants=(2,), note="empty")
+    one = np.array(1, np.int32)
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32):
+        pair = np.arange(4, dtype=dtype).reshape(2, 2)
+        yield Example((pair, pair[::-1].copy(), one), constants=(2,), note=np.dtype(dtype).name)
+    words = np.array([[b"a", b"bc"]], object)
+    yield Example((words, words[:, ::-1], one), constants=(2,), note="string", declines={"tflite": "string"})
+    yield Example((sample(1, 2, 1, 2, 1, 2), sample(1, 2, 1, 1, 1, 2), np.array(3, np.int32)), constants=(2,), note="rank 6")
 
 
 def _old_concat_examples() -> Iterator[Example]:
@@ -150,14 +167,33 @@ _LITE_SPLIT = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8,
 def _lite_split(node: Node) -> list[LiteOp]:
     axis_value, value = node.inputs
     axis = normalize_axis(known_axis(axis_value), known_rank(value))
-    require_dtype(value, _LITE_SPLIT, "SPLIT")
+    if value.dtype not in _LITE_SPLIT:
+        return _lite_pieces(node, value, axis)
     version = {DType.INT16: 4, DType.INT32: 3, DType.INT8: 2}.get(value.dtype, 1)
     options = {"num_splits": int(node["num_split"])}
     return [LiteOp("SPLIT", (int32_scalar(axis), value), tuple(node.outputs), options, version)]
 
 
+def _lite_pieces(node: Node, value: Value, axis: int) -> list[LiteOp]:
+    """The pieces as slices, which take every element type; the sizes along the axis have to be known."""
+    rank = require_rank(value, 8, "SLICE")
+    version = slice_version(value.dtype, rank)
+    operators, start = [], 0
+    for piece in node.outputs:
+        size = None if piece.shape is None else piece.shape[axis]
+        if not isinstance(size, int):
+            raise Declined(f"TensorFlow Lite takes {value.dtype} tensors apart only at places that are known")
+        begin = int32_vector([start if each == axis else 0 for each in range(rank)])
+        count = int32_vector([size if each == axis else -1 for each in range(rank)])
+        operators.append(LiteOp("SLICE", (value, begin, count), (piece,), {}, version))
+        start += size
+    return operators
+
+
 def _js_split(node: Node) -> list[JsNode]:
     axis, value = node.inputs
+    refuse_in_tfjs(value, "split", DType.STRING)
+    refuse_bool_slices(value)
     attrs = {"num_split": int(node["num_split"]), "T": value.dtype}
     return [JsNode("Split", (narrow_constant(axis), value), tuple(node.outputs), attrs)]
 
@@ -168,6 +204,14 @@ def _split_examples() -> Iterator[Example]:
     yield Example((np.array(0, np.int32), sample(2, 3)), {"num_split": 1}, constants=(0,), note="one")
     yield Example((np.array(0, np.int32), np.arange(6, dtype=np.int32)), {"num_split": 2}, constants=(0,), note="int32")
     yield Example((np.array(0, np.int32), np.arange(6)), {"num_split": 3}, constants=(0,), note="int64")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.bool_):
+        row = np.arange(4).astype(dtype)
+        yield Example((np.array(0, np.int32), row), {"num_split": 2}, constants=(0,), note=np.dtype(dtype).name)
+    yield Example((np.array(2, np.int32), sample(2, 1, 4, 3) > 0), {"num_split": 2}, constants=(0,), note="bool, rank 4")
+    words = np.array([[b"a", b"bc"], [b"", b"d"]], object)
+    yield Example((np.array(1, np.int32), words), {"num_split": 2}, constants=(0,), note="string")
+    yield Example((np.array(4, np.int32), sample(1, 2, 1, 2, 4, 2)), {"num_split": 2}, constants=(0,), note="rank 6")
+    yield Example((np.array(1, np.int32), np.zeros((0, 4), np.float32)), {"num_split": 2}, constants=(0,), note="empty")
 
 
 def _split_sizes(node: Node) -> tuple[Dim, ...] | None:
@@ -214,23 +258,22 @@ def _evaluate_split_v(_node: Node, array: Array, sizes: Array, axis: Array) -> t
     return tuple(np.split(array, np.cumsum(wanted)[:-1], axis=place))
 
 
-_LITE_SPLIT_V = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT8, DType.INT8, DType.INT16)
-
-
 def _lite_split_v(node: Node) -> list[LiteOp]:
     value, sizes, axis_value = node.inputs
     axis = normalize_axis(known_axis(axis_value), known_rank(value))
     constant = known_integers(sizes)
-    if constant is None:
-        raise Declined("the sizes of its pieces are computed while the model runs", remedy="make them constant in the source model")
-    require_dtype(value, _LITE_SPLIT_V, "SPLIT_V")
+    if value.dtype not in _LITE_SPLIT:
+        return _lite_pieces(node, value, axis)
     options = {"num_splits": int(node["num_split"])}
     version = 2 if value.dtype is DType.INT8 else 1
-    return [LiteOp("SPLIT_V", (value, int32_vector(constant), int32_scalar(axis)), tuple(node.outputs), options, version)]
+    casts, operand = lite_int32(sizes) if constant is None else ([], int32_vector(constant))
+    return [*casts, LiteOp("SPLIT_V", (value, operand, int32_scalar(axis)), tuple(node.outputs), options, version)]
 
 
 def _js_split_v(node: Node) -> list[JsNode]:
     value, sizes, axis = node.inputs
+    refuse_in_tfjs(value, "split", DType.STRING)
+    refuse_bool_slices(value)
     attrs = {"num_split": int(node["num_split"]), "T": value.dtype, "Tlen": DType.INT32}
     return [JsNode("SplitV", (value, narrow_constant(sizes), narrow_constant(axis)), tuple(node.outputs), attrs)]
 
@@ -242,7 +285,14 @@ def _split_v_examples() -> Iterator[Example]:
     yield Example(
         (np.arange(5), np.array([2, 3], np.int32), np.array(0, np.int32)), {"num_split": 2}, constants=(1, 2), note="int64"
     )
-    yield Example((sample(3, 2), np.array([3], np.int32), np.array(0, np.int32)), {"num_split": 1}, constants=(1, 2), note="one")
+    first = np.array(0, np.int32)
+    yield Example((sample(3, 2), np.array([3], np.int32), first), {"num_split": 1}, constants=(1, 2), note="one")
+    yield Example((sample(2, 6), np.array([1, 2, 3], np.int32), last), {"num_split": 3}, constants=(2,), note="computed sizes")
+    yield Example((sample(2, 3), np.array([0, 2], np.int32), first), {"num_split": 2}, constants=(1, 2), note="an empty one")
+    yield Example((np.arange(4, dtype=np.int16), np.array([3, 1], np.int32), first), {"num_split": 2}, (1, 2), note="int16")
+    yield Example((sample(4) > 0, np.array([1, 3], np.int32), first), {"num_split": 2}, (1, 2), note="bool")
+    words = np.array([b"a", b"bc", b""], object)
+    yield Example((words, np.array([1, 2], np.int32), first), {"num_split": 2}, (1, 2), note="string")
 
 
 # -- Pack and Unpack -----------------------------------------------------------------------------------------------
@@ -317,6 +367,13 @@ def _pack_examples() -> Iterator[Example]:
     yield Example((x, y, x), {"axis": 1}, constants=(1,), note="with a constant")
     yield Example((np.arange(3), np.arange(3)), note="int64")
     yield Example((x > 0, y > 0), {"axis": 1}, note="bool")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32):
+        row = np.arange(3, dtype=dtype)
+        yield Example((row, row[::-1].copy()), {"axis": 1}, note=np.dtype(dtype).name)
+    words = np.array([b"a", b"bc"], object)
+    yield Example((words, words), note="string", declines={"tflite": "string"})
+    yield Example((sample(1, 2, 1, 2, 2), sample(1, 2, 1, 2, 2, seed=1)), {"axis": 3}, note="rank 6")
+    yield Example((np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)), {"axis": 1}, note="empty")
     yield Example((x,), note="one")
 
 
@@ -350,26 +407,27 @@ _LITE_UNPACK: Mapping[DType, int] = {
 def _lite_unpack(node: Node) -> list[LiteOp]:
     value = node.inputs[0]
     axis = normalize_axis(int(node["axis"]), known_rank(value))
-    if value.dtype is DType.INT64:
+    if value.dtype not in _LITE_UNPACK or 0 in (value.shape or ()):
         return [_lite_pick(node, axis, place) for place in range(len(node.outputs))]
-    require_dtype(value, tuple(_LITE_UNPACK), "UNPACK")
     options = {"num": int(node["num"]), "axis": axis}
     return [LiteOp("UNPACK", (value,), tuple(node.outputs), options, _LITE_UNPACK[value.dtype])]
 
 
 def _lite_pick(node: Node, axis: int, place: int) -> LiteOp:
-    """One output of an Unpack as a slice, for UNPACK has no kernel for int64."""
-    rank = require_rank(node.inputs[0], 5, "STRIDED_SLICE")
+    """One output of an Unpack as a slice, which takes every element type."""
+    value = node.inputs[0]
+    rank = require_rank(value, 8, "STRIDED_SLICE")
     others = (1 << rank) - 1 & ~(1 << axis)
     at = [place if each == axis else 0 for each in range(rank)]
     operands = (int32_vector(at), int32_vector([each + 1 for each in at]), int32_vector([1] * rank))
     masks = {"begin_mask": others, "end_mask": others, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 1 << axis}
-    version = 4 if rank > 4 else 1
-    return LiteOp("STRIDED_SLICE", (node.inputs[0], *operands), (node.outputs[place],), masks, version)
+    version = strided_slice_version(value.dtype, rank)
+    return LiteOp("STRIDED_SLICE", (value, *operands), (node.outputs[place],), masks, version)
 
 
 def _js_unpack(node: Node) -> list[JsNode]:
     value = node.inputs[0]
+    refuse_bool_slices(value)
     attrs = {"num": int(node["num"]), "axis": int(node["axis"]), "T": value.dtype}
     return [JsNode("Unpack", (value,), tuple(node.outputs), attrs)]
 
@@ -381,6 +439,12 @@ def _unpack_examples() -> Iterator[Example]:
     yield Example((np.arange(3, dtype=np.int32),), {"num": 3}, note="to scalars")
     yield Example((sample(2, 3) > 0,), {"num": 2}, note="bool")
     yield Example((np.arange(6).reshape(2, 3),), {"num": 3, "axis": 1}, note="int64")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32):
+        yield Example((np.arange(4, dtype=dtype).reshape(2, 2),), {"num": 2, "axis": 1}, note=np.dtype(dtype).name)
+    yield Example((np.array([[b"a", b"bc"], [b"", b"d"]], object),), {"num": 2, "axis": 1}, note="string")
+    yield Example((sample(1, 2, 1, 2, 3, 2),), {"num": 3, "axis": 4}, note="rank 6")
+    yield Example((sample(2, 1, 3, 2) > 0,), {"num": 3, "axis": 2}, note="bool, rank 4")
+    yield Example((np.zeros((2, 0), np.float32),), {"num": 2}, note="empty")
 
 
 SPECS = (
@@ -390,6 +454,7 @@ SPECS = (
         evaluate=_evaluate_concat,
         to_tflite=_lite_concat,
         to_tfjs=_js_concat,
+        widens=WIDER_OR_BITS,
         examples=_concat_examples,
     ),
     OpSpec(
@@ -398,6 +463,7 @@ SPECS = (
         evaluate=_evaluate_concat,
         to_tflite=_lite_concat,
         to_tfjs=_js_concat,
+        widens=WIDER_OR_BITS,
         examples=_old_concat_examples,
     ),
     OpSpec(
@@ -407,6 +473,8 @@ SPECS = (
         evaluate=_evaluate_split,
         to_tflite=_lite_split,
         to_tfjs=_js_split,
+        widens=WIDER_OR_BOOL,
+        moves=1,
         examples=_split_examples,
     ),
     OpSpec(
@@ -416,6 +484,8 @@ SPECS = (
         evaluate=_evaluate_split_v,
         to_tflite=_lite_split_v,
         to_tfjs=_js_split_v,
+        widens=WIDER_OR_BOOL,
+        moves=0,
         examples=_split_v_examples,
     ),
     OpSpec(
@@ -425,6 +495,7 @@ SPECS = (
         evaluate=_evaluate_pack,
         to_tflite=_lite_pack,
         to_tfjs=_js_pack,
+        widens=WIDER_OR_BITS,
         examples=_pack_examples,
     ),
     OpSpec(
@@ -434,6 +505,7 @@ SPECS = (
         evaluate=_evaluate_unpack,
         to_tflite=_lite_unpack,
         to_tfjs=_js_unpack,
+        widens={DType.BOOL: DType.INT32},
         examples=_unpack_examples,
     ),
 )

@@ -9,12 +9,12 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value
 from tensorferry.ops.dims import known_integer, known_integers, length_of, multiply_dims, resolve_reshape, unknown_dims
-from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, require_dtype, require_rank
+from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, refuse_in_tfjs, require_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, dims_for_target, lite, normalize_axis
 from tensorferry.ops.structure import lite_copy
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
-from tensorferry.tensor import Array, DType
+from tensorferry.tensor import Array, ArrayTensor, DType
 
 CONTENT_LIMIT = 64
 """Longest vector whose elements are followed."""
@@ -90,6 +90,11 @@ def _reshape_examples() -> Iterator[Example]:
     yield Example((x, np.array([3, -1], np.int64)), note="computed 64-bit shape")
     yield Example((np.arange(6) % 2 == 0, np.array([3, 2], np.int32)), constants=(1,), note="bool")
     yield Example((np.zeros((0, 4), np.float32), np.array([2, 0, 3], np.int32)), constants=(1,), note="empty")
+    for dtype in (np.int8, np.uint16, np.uint32, np.float16):
+        yield Example((np.arange(6).astype(dtype), np.array([2, -1], np.int32)), constants=(1,), note=np.dtype(dtype).name)
+    words = np.array([[b"a", b"bc"]], object)
+    yield Example((words, np.array([2], np.int32)), constants=(1,), note="string")
+    yield Example((words, np.array([2, 1], np.int32)), note="string, computed shape")
 
 
 # -- Squeeze and ExpandDims ----------------------------------------------------------------------------------------
@@ -147,6 +152,8 @@ def _squeeze_examples() -> Iterator[Example]:
     yield Example((sample(2, 1, 1, 5),), {"squeeze_dims": [1, 2]}, note="pooled")
     yield Example((sample(1, 1).astype(np.int32),), note="to scalar")
     yield Example((sample(2, 3),), note="nothing to do")
+    yield Example((np.array([[b"a"], [b"bc"]], object),), note="string")
+    yield Example((np.arange(3, dtype=np.uint16).reshape(1, 3),), {"squeeze_dims": [0]}, note="uint16")
 
 
 def _infer_expand_dims(node: Node) -> list[Typed]:
@@ -183,6 +190,10 @@ def _expand_dims_examples() -> Iterator[Example]:
         yield Example((x, np.array(axis, np.int32)), constants=(1,), note=f"axis {axis}")
     yield Example((sample(), np.array(0, np.int64)), constants=(1,), note="scalar")
     yield Example((np.array([True, False]), np.array([1], np.int32)), constants=(1,), note="bool, axis in a vector")
+    yield Example((np.array([b"a", b"bc"], object), np.array(-1, np.int32)), constants=(1,), note="string")
+    yield Example((np.arange(3, dtype=np.uint16), np.array(0, np.int32)), constants=(1,), note="uint16")
+    yield Example((x, np.array(1, np.int32)), note="computed axis")
+    yield Example((x, np.array(-1)), note="computed axis from the end, 64-bit")
 
 
 # -- Transpose -----------------------------------------------------------------------------------------------------
@@ -209,26 +220,15 @@ def _evaluate_transpose(_node: Node, array: Array, order: Array) -> Array:
     return np.transpose(array, _permutation(order.tolist(), array.ndim))
 
 
-_LITE_TRANSPOSE = (
-    DType.FLOAT32,
-    DType.INT32,
-    DType.INT64,
-    DType.UINT8,
-    DType.INT8,
-    DType.INT16,
-    DType.BOOL,
-)
-
-
 def _lite_transpose(node: Node) -> list[LiteOp]:
     value, order = node.inputs
     elements = known_integers(order)
     if elements is None:
-        require_rank(value, 6, "TRANSPOSE")
+        _check_lite_transpose(value, value.rank or 0)
         casts, operand = lite_int32(order)
         return [*casts, LiteOp("TRANSPOSE", (value, operand), (node.output,), {}, _transpose_version(value.dtype, value.rank or 0))]
     if value.shape is None:
-        require_dtype(value, _LITE_TRANSPOSE, "TRANSPOSE")
+        _check_lite_transpose(value, len(elements))
         version = _transpose_version(value.dtype, len(elements))
         return [LiteOp("TRANSPOSE", (value, int32_vector(elements)), (node.output,), {}, version)]
     axes = _permutation(elements, len(value.shape))
@@ -236,14 +236,23 @@ def _lite_transpose(node: Node) -> list[LiteOp]:
     target = reshape_target(node.output.shape)
     if moved == sorted(moved) and target is not None:  # only axes of size 1 move: the elements keep their order
         return [lite_reshape(value, node.output, target)]
-    require_dtype(value, _LITE_TRANSPOSE, "TRANSPOSE")
+    _check_lite_transpose(value, 0)
     if len(axes) > 4:
         return _lite_joined_transpose(node, axes)
     version = _transpose_version(value.dtype, len(axes))
     return [LiteOp("TRANSPOSE", (value, int32_vector(axes)), (node.output,), {}, version)]
 
 
+def _check_lite_transpose(value: Value, rank: int) -> None:
+    if value.dtype is DType.STRING:
+        raise Declined("TRANSPOSE takes no string tensor")
+    if rank > 8:
+        raise Declined(f"TRANSPOSE takes at most 8 dimensions, here {rank} move on their own")
+
+
 def _transpose_version(dtype: DType, rank: int) -> int:
+    if rank > 6 or dtype in (DType.UINT16, DType.UINT32, DType.UINT64, DType.COMPLEX64):
+        return 8  # the kernels had long stopped looking at more than the size of an element when they were given a version
     if rank > 5:
         return 6
     if dtype is DType.INT16:
@@ -263,11 +272,10 @@ def _lite_joined_transpose(node: Node, axes: list[int]) -> list[LiteOp]:
     order = [starts.index(run) for run in runs]
     before, after = reshape_target(inner), reshape_target(node.output.shape)
     if len(runs) == len(axes) or before is None or after is None:
-        require_rank(value, 6, "TRANSPOSE")
+        _check_lite_transpose(value, len(axes))
         version = _transpose_version(value.dtype, len(axes))
         return [LiteOp("TRANSPOSE", (value, int32_vector(axes)), (node.output,), {}, version)]
-    if len(runs) > 6:
-        raise Declined(f"TRANSPOSE takes at most 6 dimensions; {len(runs)} of this tensor's move on their own")
+    _check_lite_transpose(value, len(runs))
     joined = Temp("joined", value.dtype, inner)
     moved = Temp("moved", value.dtype, tuple(inner[index] for index in order))
     version = _transpose_version(value.dtype, len(runs))
@@ -291,6 +299,7 @@ def _runs(axes: Sequence[int]) -> list[list[int]]:
 
 def _js_transpose(node: Node) -> list[JsNode]:
     value, order = node.inputs
+    refuse_in_tfjs(value, "transpose", DType.STRING)
     elements = known_integers(order)
     known = elements is not None and value.shape is not None
     # TensorFlow.js knows no negative axes here.
@@ -311,6 +320,11 @@ def _transpose_examples() -> Iterator[Example]:
     yield Example((x > 0, np.array([1, 0, 3, 2], np.int32)), constants=(1,), note="bool")
     yield Example((x, np.array([0, 1, 3, 2], np.int32)), note="computed order")
     yield Example((sample(), np.array([], np.int32)), constants=(1,), note="scalar")
+    turn = np.array([1, 0], np.int32)
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.int64, np.float16):
+        yield Example((np.arange(6).reshape(2, 3).astype(dtype), turn), constants=(1,), note=np.dtype(dtype).name)
+    yield Example((np.array([[b"a", b"bc", b""], [b"d", b"e", b"f"]], object), turn), constants=(1,), note="string")
+    yield Example((np.zeros((0, 3), np.float32), turn), constants=(1,), note="empty")
 
 
 # -- Shape, Size and Rank ------------------------------------------------------------------------------------------
@@ -337,6 +351,7 @@ def _shape_examples() -> Iterator[Example]:
     yield Example((sample(2, 3, 4),), {"out_type": DType.INT64})
     yield Example((sample(),), note="scalar")
     yield Example((np.zeros((0, 3), bool),), note="empty")
+    yield Example((np.array([[b"a", b"bc"]], object),), note="string")
 
 
 def _infer_size(node: Node) -> list[Typed]:
@@ -348,7 +363,8 @@ def _lite_size(node: Node) -> list[LiteOp]:
     value = node.inputs[0]
     dtype = node["out_type"]
     if value.shape == ():
-        raise Declined("TFLite cannot count the elements of a scalar", remedy="replace it by the constant 1")
+        one = ArrayTensor(np.ones(1, dtype.numpy), dtype)  # REDUCE_PROD of no sizes is no number
+        return [lite_reshape(one, node.output, ())]
     sizes = Temp("shape", dtype, (UNKNOWN_DIM if value.rank is None else value.rank,))
     return [
         LiteOp("SHAPE", (value,), (sizes,), {"out_type": dtype.value.upper()}),
@@ -364,6 +380,8 @@ def _size_examples() -> Iterator[Example]:
     yield Example((sample(2, 3, 4),))
     yield Example((sample(2, 3),), {"out_type": DType.INT64})
     yield Example((np.zeros((0, 3), np.float32),), note="empty")
+    yield Example((sample(),), note="scalar")
+    yield Example((np.array([[b"a", b"bc"]], object),), note="string")
 
 
 def _infer_rank(node: Node) -> list[Typed]:
@@ -408,6 +426,7 @@ SPECS = (
         evaluate=_evaluate_transpose,
         to_tflite=_lite_transpose,
         to_tfjs=_js_transpose,
+        moves=0,
         examples=_transpose_examples,
     ),
     OpSpec(

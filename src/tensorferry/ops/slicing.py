@@ -8,7 +8,7 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Typed, Value
 from tensorferry.ops.dims import known_integers, length_of
-from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, require_dtype, require_rank
+from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, refuse_bool_slices, require_rank
 from tensorferry.ops.samples import sample
 from tensorferry.ops.shape import lite_reshape, reshape_target
 from tensorferry.ops.spec import Declined, Example, OpSpec
@@ -51,20 +51,14 @@ def _evaluate_strided_slice(node: Node, array: Array, begin: Array, end: Array, 
     return kept
 
 
-_LITE_STRIDED_SLICE = (
-    DType.FLOAT32,
-    DType.INT32,
-    DType.INT64,
-    DType.UINT8,
-    DType.INT8,
-    DType.INT16,
-    DType.BOOL,
-    DType.UINT32,
-    DType.STRING,
-)
+_NEW_TO_SLICES = frozenset({DType.UINT16, DType.UINT64, DType.COMPLEX64, DType.FLOAT16})
+"""Types that the slicing operators took once they looked at an element's size only: what is that new has their newest version."""
 
 
-def _strided_slice_version(dtype: DType, rank: int) -> int:
+def strided_slice_version(dtype: DType, rank: int) -> int:
+    """STRIDED_SLICE takes every element type."""
+    if dtype in _NEW_TO_SLICES or rank > 5:
+        return 8
     if dtype is DType.UINT32:
         return 7
     if dtype is DType.STRING:
@@ -74,7 +68,6 @@ def _strided_slice_version(dtype: DType, rank: int) -> int:
 
 def _lite_strided_slice(node: Node) -> list[LiteOp]:
     value = node.inputs[0]
-    require_dtype(value, _LITE_STRIDED_SLICE, "STRIDED_SLICE")
     plan = known_cuts(node)
     if plan is None or value.shape is None:
         return _lite_computed_slice(node)
@@ -93,7 +86,7 @@ def _lite_cut(value: Value, cuts: Sequence[Cut], target: Ref) -> list[LiteOp]:
         assert value.shape is not None
         same = reshape_target(value.shape)
         return [lite_reshape(value, target, same)] if same is not None else lite_copy(value, target, value.typed)
-    rank = require_rank(value, 5, "STRIDED_SLICE")
+    rank = require_rank(value, 8, "STRIDED_SLICE")
     masks = {
         "begin_mask": _bits(cut.begin is None for cut in cuts),
         "end_mask": _bits(cut.end is None and not cut.shrinks for cut in cuts),
@@ -104,7 +97,7 @@ def _lite_cut(value: Value, cuts: Sequence[Cut], target: Ref) -> list[LiteOp]:
     begin = [int(cut.begin or 0) for cut in cuts]
     end = [_end_after(int(cut.begin or 0)) if cut.shrinks else int(cut.end or 0) for cut in cuts]
     operands = (int32_vector(begin), int32_vector(end), int32_vector([cut.stride for cut in cuts]))
-    return [LiteOp("STRIDED_SLICE", (value, *operands), (target,), masks, _strided_slice_version(value.dtype, rank))]
+    return [LiteOp("STRIDED_SLICE", (value, *operands), (target,), masks, strided_slice_version(value.dtype, rank))]
 
 
 def _end_after(begin: int) -> int:
@@ -138,7 +131,7 @@ def _lite_new_axes(source: Ref, target: Value, plan: Cuts) -> list[LiteOp]:
 def _lite_computed_slice(node: Node) -> list[LiteOp]:
     """With bounds that are computed the masks are left to the kernel; an index is not open, whatever begin_mask says."""
     value = node.inputs[0]
-    rank = require_rank(value, 5, "STRIDED_SLICE")
+    rank = require_rank(value, 8, "STRIDED_SLICE")
     masks = masks_of(node)
     masks["begin_mask"] &= ~masks["shrink_axis_mask"]
     operators: list[LiteOp] = []
@@ -147,7 +140,7 @@ def _lite_computed_slice(node: Node) -> list[LiteOp]:
         casts, narrowed = lite_int32(operand)
         operators += casts
         operands.append(narrowed)
-    version = _strided_slice_version(value.dtype, rank)
+    version = strided_slice_version(value.dtype, rank)
     if masks["ellipsis_mask"] or masks["new_axis_mask"]:
         version = max(version, 6)
     return [*operators, LiteOp("STRIDED_SLICE", (value, *operands), (node.output,), masks, version)]
@@ -155,18 +148,23 @@ def _lite_computed_slice(node: Node) -> list[LiteOp]:
 
 def _js_strided_slice(node: Node) -> list[JsNode]:
     value, *operands = node.inputs
+    refuse_bool_slices(value)
     plan, strides = known_cuts(node), operands[2].content
     attrs = {**masks_of(node), "T": value.dtype, "Index": DType.INT32}
     steps = strides is not None and any(stride != 1 for stride in strides)
     if steps and plan is not None:
         return _js_stepped(node, plan)
-    if steps and (value.dtype is not DType.FLOAT32 or attrs["shrink_axis_mask"]):
+    if steps and (value.dtype not in _JS_STEPPED or attrs["shrink_axis_mask"]):
         raise Declined(
             "with steps, TensorFlow.js cuts only float32 tensors between computed bounds, and removes no axis meanwhile",
             remedy="make begin and end constant in the source model",
             attributes=f"strides={strides}",
         )
     return [JsNode("StridedSlice", (value, *map(narrow_constant, operands)), (node.output,), attrs)]
+
+
+_JS_STEPPED = (DType.FLOAT32, DType.STRING)
+"""What the kernels of TensorFlow.js take in steps; WebAssembly takes anything else for float32."""
 
 
 def _js_stepped(node: Node, plan: Cuts) -> list[JsNode]:
@@ -180,7 +178,7 @@ def _js_stepped(node: Node, plan: Cuts) -> list[JsNode]:
     assert value.shape is not None
     nodes: list[JsNode] = []
     source: Value | Temp = value
-    if value.dtype is not DType.FLOAT32:
+    if value.dtype not in _JS_STEPPED:
         nodes, source = _js_gather_steps(value, cuts)
         cuts = [Cut() if cut.stride != 1 else cut for cut in cuts]
     whole = [Cut(cut.begin, None if cut.begin == -1 else int(cut.begin or 0) + 1) if cut.shrinks else cut for cut in cuts]
@@ -280,6 +278,16 @@ def _strided_slice_examples() -> Iterator[Example]:
     wide = tuple(each.astype(np.int64) for each in bounds)
     yield Example((sample(4, 5), *wide), {"shrink_axis_mask": 1}, constants=(3,), note="computed index")
     yield Example((sample(4, 5), *bounds), {"ellipsis_mask": 1}, constants=(3,), note="computed with ellipsis")
+    yield Example((sample(4, 5), *bounds), {"new_axis_mask": 2}, constants=(3,), note="computed with a new axis")
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.float16):
+        yield _strided(np.arange(6).reshape(2, 3).astype(dtype), [0, 2], [2, 0], [1, -1], np.dtype(dtype).name)
+    words = np.array([[b"a", b"bc", b""], [b"d", b"e", b"f"]], object)
+    yield _strided(words, [0, 1], [2, 3], [1, 1], "string")
+    yield _strided(words, [1, 2], [2, 0], [1, -1], "string with steps", shrink_axis_mask=1)
+    yield _strided(sample(2, 1, 3, 2, 3, 2), [0, 0, 1, 0, 2, 1], [2, 1, 3, 1, 0, 2], [1, 1, 1, 1, -1, 1], "rank 6")
+    yield _strided(sample(2, 1, 3, 2, 3, 2), [1, 0], [2, 0], [1, 1], "rank 6 with masks", shrink_axis_mask=1, ellipsis_mask=2)
+    yield _strided(np.zeros((0, 3), np.float32), [0, 1], [0, 3], [1, 1], "empty")
+    yield _strided(sample(2, 3, 2, 3) > 0, [0, 1, 0, 1], [2, 3, 1, 3], [1, 1, 1, 1], "bool, rank 4")
 
 
 # -- Slice ---------------------------------------------------------------------------------------------------------
@@ -325,10 +333,10 @@ def _evaluate_slice(_node: Node, array: Array, begin: Array, size: Array) -> Arr
     return array[tuple(slice(start, start + int(count)) for start, count in zip(begin.tolist(), sizes, strict=True))]
 
 
-_LITE_SLICE = _LITE_STRIDED_SLICE
-
-
-def _slice_version(dtype: DType, rank: int) -> int:
+def slice_version(dtype: DType, rank: int) -> int:
+    """SLICE takes every element type."""
+    if dtype in _NEW_TO_SLICES or rank > 5:
+        return 7
     if dtype is DType.UINT32:
         return 6
     return 5 if rank > 4 else {DType.INT16: 4, DType.STRING: 3, DType.INT8: 2}.get(dtype, 1)
@@ -336,10 +344,9 @@ def _slice_version(dtype: DType, rank: int) -> int:
 
 def _lite_slice(node: Node) -> list[LiteOp]:
     value, begin, size = node.inputs
-    rank = require_rank(value, 5, "SLICE")
-    require_dtype(value, _LITE_SLICE, "SLICE")
+    rank = require_rank(value, 8, "SLICE")
     starts, sizes = known_integers(begin), known_integers(size)
-    version = _slice_version(value.dtype, rank)
+    version = slice_version(value.dtype, rank)
     if starts is not None and sizes is not None:
         return [LiteOp("SLICE", (value, int32_vector(starts), int32_vector(sizes)), (node.output,), {}, version)]
     first, start = lite_int32(begin)
@@ -349,6 +356,7 @@ def _lite_slice(node: Node) -> list[LiteOp]:
 
 def _js_slice(node: Node) -> list[JsNode]:
     value, begin, size = node.inputs
+    refuse_bool_slices(value)
     attrs = {"T": value.dtype, "Index": DType.INT32}
     return [JsNode("Slice", (value, narrow_constant(begin), narrow_constant(size)), (node.output,), attrs)]
 
@@ -364,6 +372,15 @@ def _slice_examples() -> Iterator[Example]:
     yield Example((x > 0, np.array([1, 0, 2], np.int32), np.array([2, 5, 3], np.int32)), constants=(1, 2), note="bool")
     yield Example((x, np.array([1, 0, 2], np.int32), np.array([2, 5, 3], np.int32)), note="computed bounds")
     yield Example((x, np.array([1, 0, 2]), np.array([2, 5, 0])), constants=(2,), note="computed begin, empty")
+    bounds = np.array([0, 1], np.int32), np.array([2, -1], np.int32)
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.uint32):
+        yield Example((np.arange(6, dtype=dtype).reshape(2, 3), *bounds), constants=(1, 2), note=np.dtype(dtype).name)
+    words = np.array([[b"a", b"bc", b""], [b"d", b"e", b"f"]], object)
+    yield Example((words, *bounds), constants=(1, 2), note="string")
+    six = np.array([0, 0, 1, 0, 1, 0], np.int32), np.array([1, 1, -1, 2, 2, 1], np.int32)
+    yield Example((sample(2, 1, 3, 2, 3, 2), *six), constants=(1, 2), note="rank 6")
+    four = np.array([0, 1, 0, 1], np.int32), np.array([2, 1, 2, 2], np.int32)
+    yield Example((sample(2, 2, 2, 3) > 0, *four), constants=(1, 2), note="bool, rank 4")
 
 
 SPECS = (
@@ -374,6 +391,8 @@ SPECS = (
         evaluate=_evaluate_strided_slice,
         to_tflite=_lite_strided_slice,
         to_tfjs=_js_strided_slice,
+        widens={DType.BOOL: DType.INT32},
+        moves=0,
         examples=_strided_slice_examples,
     ),
     OpSpec(
@@ -382,6 +401,8 @@ SPECS = (
         evaluate=_evaluate_slice,
         to_tflite=_lite_slice,
         to_tfjs=_js_slice,
+        widens={DType.BOOL: DType.INT32},
+        moves=0,
         examples=_slice_examples,
     ),
 )

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value, format_shape
+from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.index_operands import refuse_in_tfjs, require_dtype
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec, constant_input, dims_for_target
+from tensorferry.ops.sizes import Size, Sizes, divided, reshape, times
+from tensorferry.ops.spec import Declined, Example, OpSpec, constant_input
 from tensorferry.ops.windows import NCHW_TO_NHWC, NHWC_TO_NCHW, require_channels_last
-from tensorferry.targets import JsNode, LiteOp, Ref, Temp
+from tensorferry.targets import JsNode, LiteOp, Ref
 from tensorferry.tensor import Array, ArrayTensor, DType
 
-_LITE_TYPES = (DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT32, DType.INT64)
+_LITE_DEPTH = (DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT32, DType.INT64)
 
 
 def _times(dim: Dim, factor: int) -> Dim:
@@ -117,12 +120,14 @@ def _evaluate_to_space(_node: Node, array: Array, block_shape: Array, crops: Arr
 
 def _lite_blocks(node: Node) -> Sequence[LiteOp]:
     value = node.inputs[0]
-    _require_lite_type(node)
+    if value.dtype is DType.STRING:
+        raise Declined("TensorFlow Lite moves no blocks of strings")
     if value.rank not in (3, 4):
-        raise Declined("TFLite moves blocks of rank 3 and 4 only", attributes=f"rank={value.rank}")
+        raise Declined("TensorFlow Lite moves blocks of rank 3 and 4 only", attributes=f"rank={value.rank}")
     operator = "SPACE_TO_BATCH_ND" if node.op == "SpaceToBatchND" else "BATCH_TO_SPACE_ND"
     inputs = (value, *_lite_block_inputs(node, value.rank - 2))
-    return [LiteOp(operator, inputs, tuple(node.outputs), {}, 1 if value.rank == 4 else 3)]
+    plain = value.dtype in _LITE_DEPTH  # others are looked at by their size only, which came without a version of its own
+    return [LiteOp(operator, inputs, tuple(node.outputs), {}, 4 if not plain else 1 if value.rank == 4 else 3)]
 
 
 def _lite_block_inputs(node: Node, count: int) -> tuple[Ref, ...]:
@@ -147,16 +152,75 @@ def _int32(value: Value) -> Ref:
     return ArrayTensor(value.constant.array().astype(np.int32))
 
 
-def _require_lite_type(node: Node) -> None:
-    if node.inputs[0].dtype not in _LITE_TYPES:
-        raise Declined("TFLite does not move elements of this type so", attributes=f"T={node.inputs[0].dtype}")
-
-
 def _js_blocks(node: Node) -> Sequence[JsNode]:
+    refuse_in_tfjs(node.inputs[0], "move blocks of", DType.STRING)
+    if node.inputs[0].rank not in (None, 3, 4):
+        raise Declined("TensorFlow.js moves blocks of rank 3 and 4 only", attributes=f"rank={node.inputs[0].rank}")
     attrs = {"T": node.inputs[0].dtype, "Tblock_shape": DType.INT32}
     attrs["Tpaddings" if node.op == "SpaceToBatchND" else "Tcrops"] = DType.INT32
     inputs = (node.inputs[0], *(_int32(each) for each in node.inputs[1:]))
     return [JsNode(node.op, inputs, tuple(node.outputs), attrs)]
+
+
+def _expand_blocks(graph: Graph, node: Node) -> bool:
+    """Axis by axis, for the offsets within a block are the leading part of the batch: of the last axis first, of the first last."""
+    value, known = node.inputs[0], _blocks(node)
+    if known is None or value.shape is None or value.dtype is DType.STRING:
+        return False
+    block, margins = known
+    _check_rank(len(value.shape), block)
+    expansion = Expansion(graph, node)
+    if node.op == "SpaceToBatchND":
+        made = _pad_sides(expansion, value, margins)
+        for axis in reversed(range(len(block))):
+            made = _to_batch_along(expansion, made, axis + 1, block[axis])
+        return expansion.finish(made if made is not value else expansion.make("Identity", value))
+    made = value
+    for axis, size in enumerate(block):
+        made = _to_space_along(expansion, made, axis + 1, size)
+    made = _crop_sides(expansion, made, margins)
+    return expansion.finish(made if made is not value else expansion.make("Identity", value))
+
+
+def _pad_sides(expansion: Expansion, value: Value, margins: Sequence[tuple[int, int]]) -> Value:
+    if not any(map(sum, margins)):
+        return value
+    rest = (value.rank or 0) - 1 - len(margins)
+    return expansion.make("Pad", value, np.array([(0, 0), *margins, *[(0, 0)] * rest], np.int32))
+
+
+def _crop_sides(expansion: Expansion, value: Value, margins: Sequence[tuple[int, int]]) -> Value:
+    if not any(map(sum, margins)):
+        return value
+    begin = [0, *(before for before, _after in margins)]
+    end = [0, *(-after for _before, after in margins)]
+    open_ends = sum(1 << axis for axis, size in enumerate(end) if size == 0)
+    operands = (np.array(each, np.int32) for each in (begin, end, [1] * len(begin)))
+    return expansion.make("StridedSlice", value, *operands, end_mask=open_ends)
+
+
+def _to_batch_along(expansion: Expansion, value: Value, axis: int, size: int) -> Value:
+    """[batch, before, side, after] -> [size * batch, before, side / size, after]."""
+    if size == 1:
+        return value
+    sizes = Sizes(expansion, value).all()
+    side = divided(expansion, sizes[axis], size)
+    front, rest = times(expansion, *sizes[:axis]), times(expansion, *sizes[axis + 1 :])
+    split = reshape(expansion, value, (front, side, size, rest))
+    moved = expansion.make("Transpose", split, np.array([2, 0, 1, 3], np.int32))
+    return reshape(expansion, moved, (times(expansion, sizes[0], size), *sizes[1:axis], side, *sizes[axis + 1 :]))
+
+
+def _to_space_along(expansion: Expansion, value: Value, axis: int, size: int) -> Value:
+    """[size * batch, before, side, after] -> [batch, before, side * size, after]."""
+    if size == 1:
+        return value
+    sizes = Sizes(expansion, value).all()
+    batch = divided(expansion, sizes[0], size)
+    front, rest = times(expansion, batch, *sizes[1:axis]), times(expansion, *sizes[axis + 1 :])
+    split = reshape(expansion, value, (size, front, sizes[axis], rest))
+    moved = expansion.make("Transpose", split, np.array([1, 2, 0, 3], np.int32))
+    return reshape(expansion, moved, (batch, *sizes[1:axis], times(expansion, sizes[axis], size), *sizes[axis + 1 :]))
 
 
 # -- space and channels --------------------------------------------------------------------------------------------
@@ -223,39 +287,40 @@ def _evaluate_space_to_depth(node: Node, array: Array) -> Array:
 
 def _lite_depth(node: Node) -> Sequence[LiteOp]:
     require_channels_last(node)
-    _require_lite_type(node)
+    require_dtype(node.inputs[0], _LITE_DEPTH, node.op)
     operator = "DEPTH_TO_SPACE" if node.op == "DepthToSpace" else "SPACE_TO_DEPTH"
     return [LiteOp(operator, tuple(node.inputs), tuple(node.outputs), {"block_size": _block_size(node)})]
 
 
 def _js_depth_to_space(node: Node) -> Sequence[JsNode]:
     require_channels_last(node)
+    if node.inputs[0].dtype is not DType.FLOAT32:
+        raise Declined("TensorFlow.js moves channels of float32 only", attributes=f"T={node.inputs[0].dtype}")
     attrs = {"T": node.inputs[0].dtype, "block_size": _block_size(node), "data_format": "NHWC"}
     return [JsNode(node.op, tuple(node.inputs), tuple(node.outputs), attrs)]
 
 
-def _js_space_to_depth(node: Node) -> Sequence[JsNode]:
-    """TensorFlow.js lacks the op: split both sides, bring the blocks together, join them with the channels."""
-    require_channels_last(node)
-    value, output = node.inputs[0], node.output
-    size = _block_size(node)
-    assert output.shape is not None
-    batch, rows, columns, depth = output.shape
-    whole = dims_for_target(output.shape)
-    inner = _divided(depth, size * size, "a depth")
-    split = (batch, rows, size, columns, size, inner)
-    sizes = dims_for_target(split)
-    if whole is None or sizes is None or whole.count(-1) > 1 or -1 in sizes[1:]:
-        raise Declined("TensorFlow.js needs to know the image's sizes", remedy="fix the model's input size")
-    parts = Temp("parts", output.dtype, split)
-    moved = Temp("moved", output.dtype, tuple(split[axis] for axis in (0, 1, 3, 2, 4, 5)))
-    attrs = {"T": output.dtype, "Tshape": DType.INT32}
-    permutation = ArrayTensor(np.asarray([0, 1, 3, 2, 4, 5], np.int32))
-    return [
-        JsNode("Reshape", (value, ArrayTensor(np.asarray(sizes, np.int32))), (parts,), attrs),
-        JsNode("Transpose", (parts, permutation), (moved,), {"T": output.dtype, "Tperm": DType.INT32}),
-        JsNode("Reshape", (moved, ArrayTensor(np.asarray(whole, np.int32))), (output,), attrs),
-    ]
+def _expand_depth(graph: Graph, node: Node) -> bool:
+    """A block is two axes more; they are brought together, or apart, by a Transpose."""
+    value = node.inputs[0]
+    if value.rank != 4:
+        return False
+    expansion, size, first = Expansion(graph, node), _block_size(node), _is_first(node)
+    sizes = Sizes(expansion, value).all()
+    batch, rows, columns, depth = (sizes[axis] for axis in ((0, 2, 3, 1) if first else (0, 1, 2, 3)))
+    if node.op == "DepthToSpace":
+        inner = divided(expansion, depth, size * size)
+        parts: tuple[Size, ...] = (batch, size, size, inner, rows, columns) if first else (batch, rows, columns, size, size, inner)
+        order = (0, 3, 4, 1, 5, 2) if first else (0, 1, 3, 2, 4, 5)
+        rows, columns, depth = times(expansion, rows, size), times(expansion, columns, size), inner
+    else:
+        rows, columns = divided(expansion, rows, size), divided(expansion, columns, size)
+        parts = (batch, depth, rows, size, columns, size) if first else (batch, rows, size, columns, size, depth)
+        order = (0, 3, 5, 1, 2, 4) if first else (0, 1, 3, 2, 4, 5)
+        depth = times(expansion, depth, size * size)
+    moved = expansion.make("Transpose", reshape(expansion, value, parts), np.array(order, np.int32))
+    whole = (batch, depth, rows, columns) if first else (batch, rows, columns, depth)
+    return expansion.finish(reshape(expansion, moved, whole))
 
 
 # -- examples ------------------------------------------------------------------------------------------------------
@@ -270,26 +335,38 @@ def _to_batch_examples() -> Iterator[Example]:
     yield Example((sample(2, 5, 7, 3), *_pair([2, 3], [[1, 0], [0, 2]])), {}, (1, 2), note="2x3 with padding")
     yield Example((sample(2, 6, 3), *_pair([3], [[2, 1]])), {}, (1, 2), note="rank 3")
     yield Example((sample(2, 4, 6, 3), *_pair([2], [[0, 0]])), {}, (1, 2), note="one axis of two")
+    yield Example((sample(1, 2, 3, 4, 2), *_pair([2, 1, 2], [[0, 0], [1, 0], [0, 2]])), {}, (1, 2), note="three axes")
+    yield Example((sample(2, 2, 2, 2, 2, 2), *_pair([2, 1, 2, 2], [[0, 0]] * 4)), {}, (1, 2), note="four axes, rank 6")
+    yield Example((sample(2, 4), *_pair([2], [[0, 0]])), {}, (1, 2), note="rank 2")
+    yield Example((np.arange(8, dtype=np.uint16).reshape(1, 4, 2, 1), *_pair([2, 2], [[0, 0], [1, 1]])), {}, (1, 2), note="uint16")
+    yield Example((np.arange(8, dtype=np.int16).reshape(2, 4), *_pair([2], [[1, 1]])), {}, (1, 2), note="int16, rank 2")
 
 
 def _to_space_examples() -> Iterator[Example]:
     yield Example((sample(4, 2, 3, 3), *_pair([2, 2], [[0, 0], [0, 0]])), {}, (1, 2), note="2x2")
     yield Example((sample(12, 3, 3, 3), *_pair([2, 3], [[1, 0], [0, 2]])), {}, (1, 2), note="2x3 with crops")
     yield Example((sample(6, 3, 3), *_pair([3], [[2, 1]])), {}, (1, 2), note="rank 3")
+    yield Example((sample(8, 2, 3, 2, 2), *_pair([2, 1, 2], [[0, 1], [1, 0], [0, 2]])), {}, (1, 2), note="three axes")
+    yield Example((sample(8, 2, 1, 2, 1, 2), *_pair([2, 1, 2, 2], [[0, 0]] * 4)), {}, (1, 2), note="four axes, rank 6")
+    yield Example((sample(4, 3), *_pair([2], [[1, 1]])), {}, (1, 2), note="rank 2")
 
 
 def _depth_to_space_examples() -> Iterator[Example]:
-    first = {"tflite": "channels must come last", "tfjs": "channels must come last"}
     yield Example((sample(2, 3, 5, 8),), {"block_size": 2}, note="2")
     yield Example((sample(1, 2, 3, 9),), {"block_size": 3}, note="3")
-    yield Example((sample(2, 8, 3, 5),), {"block_size": 2, "data_format": "NCHW"}, note="channels first", declines=first)
+    yield Example((np.arange(16, dtype=np.int32).reshape(1, 2, 2, 4),), {"block_size": 2}, note="int32")
+    yield Example((np.arange(16, dtype=np.int16).reshape(1, 2, 2, 4),), {"block_size": 2}, note="int16")
+    yield Example((sample(1, 2, 2, 4) > 0,), {"block_size": 2}, note="bool")
+    yield Example((sample(2, 8, 3, 5),), {"block_size": 2, "data_format": "NCHW"}, note="channels first")
 
 
 def _space_to_depth_examples() -> Iterator[Example]:
-    first = {"tflite": "channels must come last", "tfjs": "channels must come last"}
     yield Example((sample(2, 4, 6, 3),), {"block_size": 2}, note="2")
     yield Example((sample(1, 6, 9, 2),), {"block_size": 3}, note="3")
-    yield Example((sample(2, 3, 4, 6),), {"block_size": 2, "data_format": "NCHW"}, note="channels first", declines=first)
+    yield Example((np.arange(16, dtype=np.int32).reshape(1, 2, 4, 2),), {"block_size": 2}, note="int32")
+    yield Example((np.arange(16, dtype=np.uint32).reshape(1, 2, 4, 2),), {"block_size": 2}, note="uint32")
+    yield Example((sample(1, 2, 4, 2) > 0,), {"block_size": 2}, note="bool")
+    yield Example((sample(2, 3, 4, 6),), {"block_size": 2, "data_format": "NCHW"}, note="channels first")
 
 
 _DEPTH_ATTRS = {"data_format": "NHWC", "T": DType.FLOAT32}
@@ -302,6 +379,7 @@ SPECS = (
         evaluate=_evaluate_to_batch,
         to_tflite=_lite_blocks,
         to_tfjs=_js_blocks,
+        expand=_expand_blocks,
         examples=_to_batch_examples,
     ),
     OpSpec(
@@ -311,6 +389,7 @@ SPECS = (
         evaluate=_evaluate_to_space,
         to_tflite=_lite_blocks,
         to_tfjs=_js_blocks,
+        expand=_expand_blocks,
         examples=_to_space_examples,
     ),
     OpSpec(
@@ -320,6 +399,8 @@ SPECS = (
         evaluate=_evaluate_depth_to_space,
         to_tflite=_lite_depth,
         to_tfjs=_js_depth_to_space,
+        expand=_expand_depth,
+        moves=0,
         examples=_depth_to_space_examples,
     ),
     OpSpec(
@@ -328,7 +409,8 @@ SPECS = (
         infer=_infer_space_to_depth,
         evaluate=_evaluate_space_to_depth,
         to_tflite=_lite_depth,
-        to_tfjs=_js_space_to_depth,
+        expand=_expand_depth,
+        moves=0,
         examples=_space_to_depth_examples,
     ),
 )

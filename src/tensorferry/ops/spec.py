@@ -87,6 +87,8 @@ class OpSpec:
     """Element types that may be computed in another, the result cast back (WIDER and its like): where that gives the same."""
     wraps: bool = False
     """Its integers may leave their type's range and wrap around: computed where a target's type is wider."""
+    moves: int | None = None
+    """Which input's elements it moves about without looking at them; everything else about it are sizes, axes and places."""
     elementwise: bool = False
     """Each element of its one output comes of the elements at that place of its broadcast inputs; axes may be merged."""
     by_width: bool = False

@@ -10,6 +10,7 @@ from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import MISFITS, Declined, OpSpec
 from tensorferry.passes.fitting import collapse, widen
+from tensorferry.passes.places import move_places
 from tensorferry.passes.rewriting import Pass, decline, for_each_node, insert_after
 from tensorferry.tensor import DType
 
@@ -31,14 +32,14 @@ def expand_for_target(target: str) -> Pass:
 
 def _expand(graph: Graph, node: Node, target: str) -> int:
     spec = ops.find(node.op)
-    if spec is None or not (spec.expand or spec.widens or spec.elementwise):
+    if spec is None or not (spec.expand or spec.widens or spec.elementwise or spec.moves is not None):
         return 0
     if any(value.dtype is DType.UNKNOWN for value in node.inputs):
         return decline(log, node, "the type of an input is not known")
     why = _refusal(spec, node, target)
     if why is None:
         return 0
-    if _fit(graph, node, spec, target):
+    if _fit(graph, node, spec, target) or move_places(graph, node, spec):
         return 1
     if spec.expand is None:
         return decline(log, node, f"{target} has no form of it ({why})")
