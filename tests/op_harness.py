@@ -310,6 +310,34 @@ def _dequantize(x: Array, low: Array, high: Array, **attrs: Any) -> Array:
     return tf.raw_ops.Dequantize(input=quantised, min_range=low, max_range=high, **attrs | {"dtype": tf.float32}).numpy()
 
 
+def _lstm(*inputs: Array, **attrs: Any) -> tuple[Array, ...]:
+    """TensorFlow's BlockLSTM where it has all of it (no projection, time first), else its ops step by step."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    x, kernel, recurrent, bias, state, cell, *rest = map(tf.constant, inputs)
+    weights = tf.split(rest.pop(0), 3) if attrs["peepholes"] else [tf.zeros_like(cell[0])] * 3
+    clip = attrs["cell_clip"]
+    if not attrs["projected"] and attrs["time_major"] and not attrs["returns_cell"]:
+        joined = tf.concat([kernel, recurrent], 0)
+        of_input, of_forget, of_output = weights
+        made = tf.raw_ops.BlockLSTMV2(
+            seq_len_max=np.int64(len(x)), x=x, cs_prev=cell, h_prev=state, w=joined, b=bias, wci=of_input, wcf=of_forget,
+            wco=of_output, cell_clip=clip, use_peephole=attrs["peepholes"],
+        )  # fmt: skip
+        return (made.h.numpy(),)
+    states = []
+    for step in tf.unstack(x, axis=0 if attrs["time_major"] else 1):
+        i, f, c, o = tf.split(step @ kernel + state @ recurrent + bias, 4, -1)
+        cell = tf.sigmoid(f + weights[1] * cell) * cell + tf.sigmoid(i + weights[0] * cell) * tf.tanh(c)
+        cell = tf.clip_by_value(cell, -clip, clip) if clip else cell
+        state = tf.sigmoid(o + weights[2] * cell) * tf.tanh(cell)
+        if attrs["projected"]:
+            state = tf.clip_by_value(state @ rest[0], -attrs["projection_clip"], attrs["projection_clip"])
+        states.append(state)
+    made = tf.stack(states, 0 if attrs["time_major"] else 1)
+    return (made.numpy(), cell.numpy()) if attrs["returns_cell"] else (made.numpy(),)
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "QuantizeV2": _quantize,  # its element types are numpy's only under other names
     "Dequantize": _dequantize,
@@ -318,6 +346,7 @@ COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "ReluN1To1": lambda x: np.clip(x, np.asarray(-1, x.dtype), np.asarray(1, x.dtype)),
     "Gelu": _gelu,
     "L2Normalize": _unit_length,
+    "Lstm": _lstm,
     "BatchNormWithGlobalNormalization": _global_norm,  # TensorFlow's runtime dropped it; frozen graphs still have it
 }
 """Ops that TensorFlow has not as one; composed of its ops, or numpy where that is the definition."""

@@ -128,11 +128,11 @@ def test_tensorflow_js(name: str, pipeline: bool, backend: str, tmp_path: Path, 
 
 
 NEEDS_KNOWN_BATCH = {
-    "tflite": frozenset({"FusedBatchNormV3"}),
-    "tfjs": frozenset({"FusedBatchNormV3", "BatchMatMulV2", "StridedSlice"}),
+    "tflite": frozenset({"FusedBatchNormV3", "BlockLSTM", "BlockLSTMV2"}),
+    "tfjs": frozenset({"FusedBatchNormV3", "BatchMatMulV2", "StridedSlice", "Lstm", "BlockLSTM", "BlockLSTMV2"}),
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, products of batches, slices
-of booleans."""
+of booleans, sequences of unknown length."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

@@ -16,11 +16,15 @@ from tensorferry.tensor import DType, Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Temp:
-    """A tensor between two operators of one lowering; compared by identity. `label` becomes part of its name."""
+    """A tensor between two operators of one lowering; compared by identity. `label` becomes part of its name.
+
+    `variable` marks a TFLite state: an operator that reads it may write it, too.
+    """
 
     label: str
     dtype: DType
     shape: Shape
+    variable: bool = False
 
 
 Ref = Value | Tensor | Temp | None

@@ -211,6 +211,8 @@ def _tensor(tensor: ProgramTensor) -> dict[str, Any]:
         "quantization": None if tensor.quantization is None else _quantization(tensor.quantization),
         "has_rank": tensor.shape is not None,
     }
+    if tensor.variable:
+        table["is_variable"] = True
     shape = tensor.shape or ()
     table["shape"] = [dim if isinstance(dim, int) else 1 for dim in shape]
     if any(isinstance(dim, str) for dim in shape):

@@ -34,6 +34,7 @@ class ProgramTensor:
     shape: Shape
     buffer: int = 0
     quantization: Quantization | None = None
+    variable: bool = False
 
 
 class Code(NamedTuple):
@@ -228,7 +229,8 @@ class _Lowering:
             return self._number_value(ref)
         if isinstance(ref, Temp):
             if ref not in self._numbers:
-                self._add(ref, self._unique(_join(owner, ref.label)), Typed(ref.dtype, ref.shape))
+                number = self._add(ref, self._unique(_join(owner, ref.label)), Typed(ref.dtype, ref.shape))
+                self._subgraph.tensors[number].variable = ref.variable
             return self._numbers[ref]
         return self._number_constant(ref, None, owner)
 
