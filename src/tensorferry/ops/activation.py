@@ -187,6 +187,22 @@ def _expand_hard_swish(graph: Graph, node: Node) -> bool:
     return expansion.finish(expansion.make("Mul", x, expansion.make("Mul", gate, 1 / 6)))
 
 
+def _expand_integer_bounds(low: int, high: int | None) -> Callable[[Graph, Node], bool]:
+    """Of integers: Maximum and Minimum; nothing is below zero in an unsigned type."""
+
+    def expand(graph: Graph, node: Node) -> bool:
+        value, expansion = node.inputs[0], Expansion(graph, node)
+        if not value.dtype.is_integer:
+            return False
+        signed = value.dtype.value.startswith("int")
+        raised = expansion.make("Maximum", value, low) if signed else value
+        if high is not None:
+            return expansion.finish(expansion.make("Minimum", raised, high))
+        return expansion.finish(raised if signed else expansion.make("Identity", value))
+
+    return expand
+
+
 # -- the table -----------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +218,14 @@ def _examples(tolerance: float = 1e-6, **attrs: Any) -> Callable[[], Iterator[Ex
 
 def _examples_with_integers() -> Iterator[Example]:
     yield from _examples()()
-    for dtype in (np.int32, np.int64):
+    for dtype in (np.int32, np.int64, np.int8, np.int16):
         yield Example((np.array([[-9, -1, 0], [1, 6, 9]]).astype(dtype),), note=dtype.__name__)
+    for unsigned in (np.uint8, np.uint16, np.uint32, np.uint64):
+        yield Example((np.array([[0, 1, 5], [6, 9, 255]], unsigned),), note=unsigned.__name__)
+
+
+def _examples_with_signed_integers() -> Iterator[Example]:
+    yield from (each for each in _examples_with_integers() if each.inputs[0].dtype.kind != "u")
 
 
 def _leaky_relu_examples() -> Iterator[Example]:
@@ -225,19 +247,28 @@ def _prelu_examples() -> Iterator[Example]:
 
 def _activation(name: str, evaluate: Callable[[Node, Array], Array], **more: Any) -> OpSpec:
     return OpSpec(
-        name=name, evaluate=evaluate, **{"infer": same_as_input, "to_tfjs": same_in_tfjs, "examples": _examples(), **more}
+        name=name,
+        evaluate=evaluate,
+        elementwise=True,
+        **{"infer": same_as_input, "to_tfjs": same_in_tfjs, "examples": _examples(), **more},
     )
 
 
 SPECS = (
-    _activation("Relu", _relu, to_tflite=_lite_relu, examples=_examples_with_integers),
-    _activation("Relu6", _clip(0, 6), to_tflite=_lite_between("RELU6", 0, 6), examples=_examples_with_integers),
+    _activation("Relu", _relu, to_tflite=_lite_relu, expand=_expand_integer_bounds(0, None), examples=_examples_with_integers),
+    _activation(
+        "Relu6",
+        _clip(0, 6),
+        to_tflite=_lite_between("RELU6", 0, 6),
+        expand=_expand_integer_bounds(0, 6),
+        examples=_examples_with_integers,
+    ),
     _activation(
         "ReluN1To1",
         _clip(-1, 1),
         to_tflite=_lite_between("RELU_N1_TO_1", -1, 1),
         to_tfjs=_js_between(-1, 1),
-        examples=_examples_with_integers,
+        examples=_examples_with_signed_integers,
     ),
     _activation("Elu", _elu, to_tflite=LiteKernel("ELU", FLOATS)),
     _activation("Selu", _selu, expand=_expand_selu),
