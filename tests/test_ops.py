@@ -128,11 +128,21 @@ def test_tensorflow_js(name: str, pipeline: bool, backend: str, tmp_path: Path, 
 
 
 NEEDS_KNOWN_BATCH = {
-    "tflite": frozenset({"FusedBatchNormV3", "BlockLSTM", "BlockLSTMV2"}),
-    "tfjs": frozenset({"FusedBatchNormV3", "BatchMatMulV2", "StridedSlice", "Lstm", "BlockLSTM", "BlockLSTMV2"}),
+    "tflite": frozenset({"FusedBatchNormV3", "CombinedNonMaxSuppression", "BlockLSTM", "BlockLSTMV2"}),
+    "tfjs": frozenset(
+        {
+            "FusedBatchNormV3",
+            "CombinedNonMaxSuppression",
+            "BatchMatMulV2",
+            "StridedSlice",
+            "Lstm",
+            "BlockLSTM",
+            "BlockLSTMV2",
+        }
+    ),
 }
-"""Ops of which some examples are declined when the first size is unknown: statistics of the batch, products of batches, slices
-of booleans, sequences of unknown length."""
+"""Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
+products of batches, slices of booleans, sequences of unknown length."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

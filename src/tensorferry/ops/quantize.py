@@ -379,7 +379,7 @@ SPECS = (
         infer=_infer_quantize,
         evaluate=_evaluate_quantize,
         expand=_expand_quantize,
-        expands_early=True,
+        by_width=True,
         examples=_quantize_examples,
     ),
     OpSpec(
@@ -388,7 +388,7 @@ SPECS = (
         infer=_infer_dequantize,
         evaluate=_evaluate_dequantize,
         expand=_expand_dequantize,
-        expands_early=True,
+        by_width=True,
         examples=_dequantize_examples,
     ),
 )

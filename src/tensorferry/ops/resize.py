@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
+from tensorferry.ops.sliding import whole
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
@@ -136,6 +138,8 @@ def _js_resize(node: Node) -> Sequence[JsNode]:
     align, half = _flags(node)
     value, output = node.inputs[0], node.output
     if node.op == "ResizeNearestNeighbor":
+        if value.dtype is not DType.FLOAT32:
+            raise Declined("TensorFlow.js makes float32 of it in WebAssembly", attributes=f"T={value.dtype}")
         indices = _differing_indices(node)
         if indices is not None:
             return _js_gathered(node, *indices)
@@ -173,6 +177,22 @@ def _js_gathered(node: Node, rows: Array, columns: Array) -> Sequence[JsNode]:
     ]
 
 
+def _expand_nearest(graph: Graph, node: Node) -> bool:
+    """Element types that the operator does not take: the rows and columns are gathered."""
+    before, after = node.inputs[0].shape, node.output.shape
+    sides = None if before is None or after is None else whole((*before[1:3], *after[1:3]))
+    if sides is None:
+        return False
+    parts = Expansion(graph, node)
+    value = source = node.inputs[0]
+    if source.dtype is DType.UINT16:  # no target gathers them
+        value = parts.make("Cast", value, DstT=DType.INT32)
+    for axis in (1, 2):
+        taken = _nearest(node, sides[axis - 1], sides[axis + 1])
+        value = parts.make("GatherV2", value, taken.astype(np.int32), np.int32(axis))
+    return parts.finish(value if value.dtype is source.dtype else parts.make("Cast", value, DstT=source.dtype))
+
+
 # -- examples ------------------------------------------------------------------------------------------------------
 
 _WAYS: tuple[tuple[dict[str, bool], str], ...] = (
@@ -194,12 +214,18 @@ def _bilinear_examples() -> Iterator[Example]:
     yield from _examples()
     bytes_in = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(1, 2, 3, 4)
     yield Example((bytes_in, np.asarray([5, 4], np.int32)), {"half_pixel_centers": True}, (1,), note="bytes")
+    yield Example((bytes_in.astype(np.int64), np.asarray([5, 4], np.int32)), {}, (1,), note="int64")
+    yield Example((sample(1, 5, 4, 2), np.asarray([7, 3], np.int32)), {"align_corners": True}, note="computed size")
 
 
 def _nearest_examples() -> Iterator[Example]:
     yield from _examples()
     for attrs, way in _WAYS:
         yield Example((sample(1, 37, 29, 1), np.asarray([61, 53], np.int32)), attrs, (1,), note=f"many positions, {way}")
+    for dtype in (np.int32, np.int64, np.int16, np.uint16, np.uint8, np.int8):
+        numbers = np.arange(24).astype(dtype).reshape(1, 2, 4, 3)
+        yield Example((numbers, np.asarray([5, 3], np.int32)), {}, (1,), note=np.dtype(dtype).name)
+    yield Example((sample(1, 5, 4, 2), np.asarray([7, 3], np.int32)), {"half_pixel_centers": True}, note="computed size")
 
 
 _RESIZE_ATTRS = {"align_corners": False, "half_pixel_centers": False, "T": DType.FLOAT32}
@@ -221,6 +247,7 @@ SPECS = (
         evaluate=_evaluate_nearest,
         to_tflite=_lite_resize,
         to_tfjs=_js_resize,
+        expand=_expand_nearest,
         examples=_nearest_examples,
     ),
 )

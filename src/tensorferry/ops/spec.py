@@ -76,8 +76,6 @@ class OpSpec:
     to_tflite: ToTflite | None = None
     to_tfjs: ToTfjs | None = None
     expand: Expand | None = None
-    expands_early: bool = False
-    """What it does depends on the exact element type: it is expanded before a target's types are settled."""
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Target -> activations the target's operator can apply to its result by itself."""
     takes_bias: bool = False

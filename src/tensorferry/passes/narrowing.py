@@ -71,7 +71,7 @@ def _expand_early(graph: Graph, rules: Mapping[DType, DType]) -> int:
 
 
 def _hangs_on_types(node: Node, spec: OpSpec, rules: Mapping[DType, DType]) -> bool:
-    return spec.expands_early or (spec.by_width and any(value.dtype in rules for value in (*node.inputs, *node.outputs)))
+    return spec.by_width and any(value.dtype in rules for value in (*node.inputs, *node.outputs))
 
 
 def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: Counter[tuple[DType, DType]]) -> int:

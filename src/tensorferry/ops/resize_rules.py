@@ -1,0 +1,154 @@
+"""Which old rows make a new one, and how much of each: the sampling rules of TensorFlow's resizing kernels, in float32 as there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tensorferry.ops.spec import Declined
+from tensorferry.tensor import Array
+
+Spans = tuple[Array, Array]
+"""Old indices and their weights, [new, as many as any of them needs]."""
+
+TABLE = 1024
+"""TensorFlow looks the cubic kernel up at this many places between two elements."""
+
+TINY = 1000 * np.finfo(np.float32).tiny
+"""Sums of weights below this are not divided by."""
+
+
+def _scale(before: int, after: int, align: bool) -> np.float32:
+    if align and after > 1:
+        return np.float32(before - 1) / np.float32(after - 1)
+    return np.float32(before) / np.float32(after)
+
+
+# -- bicubic ---------------------------------------------------------------------------------------------------------
+
+
+def _cubic(distance: Array, sharpness: np.float32) -> Array:
+    """Keys' cubic convolution kernel for distances 0 to 2, with his free parameter."""
+    near = ((sharpness + 2) * distance - (sharpness + 3)) * distance * distance + 1
+    far = ((sharpness * distance - 5 * sharpness) * distance + 8 * sharpness) * distance - 4 * sharpness
+    return np.where(distance <= 1, near, far).astype(np.float32)
+
+
+def cubic_spans(before: int, after: int, align: bool, half: bool) -> Spans:
+    """Four rows each. With half pixels, rows outside the image weigh nothing; else the outermost row stands for them."""
+    steps = np.arange(after).astype(np.float32)
+    scale = _scale(before, after, align)
+    places = (steps + np.float32(0.5)) * scale - np.float32(0.5) if half else steps * scale
+    floor = np.floor(places)
+    offset = np.rint((places - floor) * np.float32(TABLE)).astype(np.float32) / np.float32(TABLE)
+    distances = np.stack([offset + 1, offset, 1 - offset, 2 - offset], axis=1)
+    weights = _cubic(distances, np.float32(-0.5 if half else -0.75))
+    wanted = floor.astype(np.int64)[:, None] + np.arange(-1, 3)
+    indices = np.clip(wanted, 0, before - 1)
+    if half:
+        weights = np.where(indices == wanted, weights, np.float32(0))
+        total = weights.sum(axis=1, keepdims=True)
+        weights = np.where(np.abs(total) >= TINY, weights / np.where(total == 0, 1, total), weights)
+    return indices, weights.astype(np.float32)
+
+
+# -- area ------------------------------------------------------------------------------------------------------------
+
+
+def area_spans(before: int, after: int, align: bool) -> Spans:
+    """Every old row by how much of it the new one covers."""
+    scale = _scale(before, after, align)
+    rows: list[list[tuple[int, float]]] = []
+    for row in range(after):
+        start, end = np.float32(row) * scale, np.float32(row + 1) * scale
+        covered = []
+        for old in range(int(np.floor(start)), int(np.ceil(end))):
+            share = min(np.float32(old + 1), end) - max(np.float32(old), start)
+            covered.append((min(max(old, 0), before - 1), float(share / scale)))
+        rows.append(covered)
+    return _packed(rows)
+
+
+def _packed(rows: list[list[tuple[int, float]]]) -> Spans:
+    """Rows of different lengths, filled up with weights of 0."""
+    longest = max(1, *map(len, rows))
+    indices, weights = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), np.float32)
+    for number, row in enumerate(rows):
+        for place, (index, weight) in enumerate(row):
+            indices[number, place], weights[number, place] = index, weight
+    return indices, weights
+
+
+# -- kernels of ScaleAndTranslate ------------------------------------------------------------------------------------
+
+
+def _lanczos(radius: float) -> Callable[[Array], Array]:
+    def kernel(x: Array) -> Array:
+        angle = np.pi * np.maximum(x, 1e-3)
+        value = radius * np.sin(angle) * np.sin(angle / radius) / (angle * angle)
+        return np.where(x > radius, 0, np.where(x <= 1e-3, 1, value))
+
+    return kernel
+
+
+def _gaussian(x: Array) -> Array:
+    return np.where(x >= 1.5, 0, np.exp(-x * x / (2 * 0.5 * 0.5)))
+
+
+def _box(x: Array) -> Array:
+    return np.where(x < 0.5, 1.0, np.where(x == 0.5, 0.5, 0.0))
+
+
+def _triangle(x: Array) -> Array:
+    return np.where(x < 1, 1 - x, 0)
+
+
+def _keys(x: Array) -> Array:
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+
+
+def _mitchell(x: Array) -> Array:
+    near = ((7 * x - 12) * x * x) / 6 + 16 / 18
+    far = (((-7 / 3 * x + 12) * x - 20) * x + 32 / 3) / 6
+    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+
+
+KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
+    "lanczos1": (1.0, _lanczos(1.0)),
+    "lanczos3": (3.0, _lanczos(3.0)),
+    "lanczos5": (5.0, _lanczos(5.0)),
+    "gaussian": (1.5, _gaussian),
+    "box": (0.5, _box),
+    "triangle": (1.0, _triangle),
+    "keyscubic": (2.0, _keys),
+    "mitchellcubic": (2.0, _mitchell),
+}
+"""Name -> radius and weight by distance."""
+
+
+def kernel_spans(before: int, after: int, scale: float, shift: float, kind: str, smooth: bool) -> Spans:
+    """Rows within the kernel's reach, wider by as much as the image shrinks where it is smoothed; weights add up to 1."""
+    if kind not in KERNELS:
+        raise Declined(f"the kernel {kind!r} is not known", attributes=f"kernel_type={kind}")
+    radius, kernel = KERNELS[kind]
+    inverse = np.float32(1) / np.float32(scale)
+    start = -inverse * np.float32(shift)
+    stretch = max(inverse, np.float32(1)) if smooth else np.float32(1)
+    rows: list[list[tuple[int, float]]] = []
+    for row in range(after):
+        place = np.float32(row + 0.5) * inverse + start
+        if not 0 <= place <= before:
+            rows.append([])
+            continue
+        reach = np.float32(radius) * stretch
+        first = max(0, int(np.ceil(place - reach - np.float32(0.5))))
+        last = min(before - 1, int(np.floor(place + reach - np.float32(0.5))))
+        old = np.arange(min(first, before - 1), last + 1)
+        weights = kernel(np.abs((old + np.float32(0.5) - place) / stretch).astype(np.float32)).astype(np.float32)
+        total = weights.sum(dtype=np.float32)
+        weights = weights / total if abs(total) >= TINY else weights
+        rows.append(list(zip(old.tolist(), weights.tolist(), strict=True)))
+    return _packed(rows)
