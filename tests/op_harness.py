@@ -346,7 +346,17 @@ def _lstm(*inputs: Array, **attrs: Any) -> tuple[Array, ...]:
     return (made.numpy(), cell.numpy()) if attrs["returns_cell"] else (made.numpy(),)
 
 
+def _dynamic_update_slice(x: Array, update: Array, start: Array) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    begin = np.minimum(start, np.subtract(x.shape, update.shape))
+    pads = np.stack([begin, np.subtract(x.shape, begin) - update.shape], axis=1)
+    inside = tf.pad(np.ones(update.shape, bool), pads)
+    return tf.where(inside, tf.pad(update, pads), x).numpy()
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
+    "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
     "QuantizeV2": _quantize,  # its element types are numpy's only under other names
     "Dequantize": _dequantize,
     "HardSwish": _hard_swish,

@@ -127,22 +127,28 @@ def test_tensorflow_js(name: str, pipeline: bool, backend: str, tmp_path: Path, 
     check_target(name, "tfjs", lambda graph: run_tfjs(case, graph, tmp_path / "model", sessions[backend]), pipeline=pipeline)
 
 
+NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
+    {
+        "FusedBatchNormV3",
+        "CombinedNonMaxSuppression",
+        "BlockLSTM",
+        "BlockLSTMV2",
+        "ConcatOffset",
+        "TensorStridedSliceUpdate",
+    }
+)
 NEEDS_KNOWN_BATCH = {
-    "tflite": frozenset({"FusedBatchNormV3", "CombinedNonMaxSuppression", "BlockLSTM", "BlockLSTMV2"}),
-    "tfjs": frozenset(
-        {
-            "FusedBatchNormV3",
-            "CombinedNonMaxSuppression",
-            "BatchMatMulV2",
-            "StridedSlice",
-            "Lstm",
-            "BlockLSTM",
-            "BlockLSTMV2",
-        }
-    ),
+    "tflite": NEEDS_KNOWN_BATCH_ANYWHERE,
+    "tfjs": NEEDS_KNOWN_BATCH_ANYWHERE
+    | {
+        "BatchMatMulV2",
+        "StridedSlice",
+        "Lstm",
+        "BroadcastArgs",
+    },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
-products of batches, slices of booleans, sequences of unknown length."""
+products of batches, slices of booleans, sequences of unknown length, arithmetic with shapes of unknown rank, updates in steps."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

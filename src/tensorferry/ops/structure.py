@@ -73,7 +73,7 @@ SPECS = (
     ),
     OpSpec(
         name="Identity",
-        aliases=("Snapshot",),
+        aliases=("Snapshot", "GuaranteeConst", "DeepCopy", "Copy", "CopyHost", "RefIdentity"),
         infer=_infer_identity,
         evaluate=_pass_on,
         to_tflite=_lite_copies,

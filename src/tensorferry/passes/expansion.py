@@ -44,7 +44,11 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
     if spec.expand is None:
         return decline(log, node, f"{target} has no form of it ({why})")
     split = _split_bias(graph, node, spec)
-    if not spec.expand(graph, node):
+    try:
+        expanded = spec.expand(graph, node)
+    except Declined as refusal:
+        expanded, why = False, f"{why}; {refusal.why}"
+    if not expanded:
         decline(log, node, f"{target} has no form of it ({why}) and it cannot be written in simpler ops")
         return split
     return 1
