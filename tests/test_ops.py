@@ -142,13 +142,12 @@ NEEDS_KNOWN_BATCH = {
     "tfjs": NEEDS_KNOWN_BATCH_ANYWHERE
     | {
         "BatchMatMulV2",
-        "StridedSlice",
         "Lstm",
         "BroadcastArgs",
     },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
-products of batches, slices of booleans, sequences of unknown length, arithmetic with shapes of unknown rank, updates in steps."""
+products of batches, sequences of unknown length, arithmetic with shapes of unknown rank, updates in steps."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

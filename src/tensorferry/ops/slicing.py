@@ -12,6 +12,7 @@ from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int3
 from tensorferry.ops.samples import sample
 from tensorferry.ops.shape import lite_reshape, reshape_target
 from tensorferry.ops.spec import Declined, Example, OpSpec
+from tensorferry.ops.stepping import expand_steps
 from tensorferry.ops.strided import (
     MASKS,
     Cut,
@@ -391,6 +392,7 @@ SPECS = (
         evaluate=_evaluate_strided_slice,
         to_tflite=_lite_strided_slice,
         to_tfjs=_js_strided_slice,
+        expand=expand_steps,
         widens={DType.BOOL: DType.INT32},
         moves=0,
         examples=_strided_slice_examples,

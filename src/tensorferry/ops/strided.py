@@ -94,6 +94,19 @@ def plan_cuts(request: Request, rank: int) -> Cuts:
     return plan if ellipses else plan + [Cut()] * (rank - plain)
 
 
+def places_of(request: Request, rank: int) -> list[int]:
+    """Which place of the operands speaks of each entry of the plan; -1 where the ellipsis does."""
+    count = len(request.strides)
+    places: list[int] = []
+    for place in range(count):
+        if request.masked("ellipsis_mask", place):
+            plain = sum(1 for each in range(count) if each != place and not request.masked("new_axis_mask", each))
+            places += [-1] * (rank - plain)
+        else:
+            places.append(place)
+    return places
+
+
 def cut_size(dim: Dim, cut: Cut) -> Dim:
     """How many elements the cut leaves of an axis."""
     if cut.keeps_all or (cut.begin is None and cut.end is None and abs(cut.stride) == 1):

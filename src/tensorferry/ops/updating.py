@@ -15,7 +15,7 @@ from tensorferry.ops.index_operands import int32_vector, lite_int32, require_ran
 from tensorferry.ops.samples import sample
 from tensorferry.ops.sizes import Size, Sizes, pick, plus, reshape, scalar, vector
 from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input
-from tensorferry.ops.strided import MASKS, Cut, Cuts, Request, cut_size, masks_of, numpy_index, plan_cuts, read_request
+from tensorferry.ops.strided import MASKS, Cut, Cuts, Request, cut_size, masks_of, numpy_index, places_of, plan_cuts, read_request
 from tensorferry.targets import LiteOp
 from tensorferry.tensor import Array, DType
 
@@ -120,23 +120,10 @@ def _expand_strided_update(graph: Graph, node: Node) -> bool:
     plan = plan_cuts(request, len(value.shape))
     cuts = [cut for cut in plan if cut is not None]
     if all(cut.stride == 1 for cut in cuts):
-        return _update_piece(Expansion(graph, node), plan, _places_of(request, len(value.shape)))
+        return _update_piece(Expansion(graph, node), plan, places_of(request, len(value.shape)))
     if value.static_shape is None or any(isinstance(bound, str) for cut in cuts for bound in (cut.begin, cut.end)):
         raise Declined("with steps, all sizes and bounds have to be known", remedy="fix the model's input size")
     return _update_places(Expansion(graph, node), plan, value.static_shape)
-
-
-def _places_of(request: Request, rank: int) -> list[int]:
-    """Which place of the operands speaks of each entry of the plan; -1 where the ellipsis does."""
-    count = len(request.strides)
-    places: list[int] = []
-    for place in range(count):
-        if request.masked("ellipsis_mask", place):
-            plain = sum(1 for each in range(count) if each != place and not request.masked("new_axis_mask", each))
-            places += [-1] * (rank - plain)
-        else:
-            places.append(place)
-    return places
 
 
 def _update_piece(expansion: Expansion, plan: Cuts, places: Sequence[int]) -> bool:
