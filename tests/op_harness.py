@@ -355,7 +355,15 @@ def _dynamic_update_slice(x: Array, update: Array, start: Array) -> Array:
     return tf.where(inside, tf.pad(update, pads), x).numpy()
 
 
+def _table_lookup(keys: Array, default: Array, table_keys: Array, table_values: Array, table: int) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    contents = tf.lookup.KeyValueTensorInitializer(tf.constant(table_keys), tf.constant(table_values))
+    return tf.lookup.StaticHashTable(contents, tf.constant(default)).lookup(tf.constant(keys)).numpy()
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
+    "TableLookup": _table_lookup,
     "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
     "QuantizeV2": _quantize,  # its element types are numpy's only under other names
     "Dequantize": _dequantize,

@@ -48,6 +48,14 @@ class LiteOp:
     custom: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LiteBody:
+    """A subgraph of operators that reads and gives nothing: what the options of an operator may name, as they may name a Graph."""
+
+    name: str
+    operators: tuple[LiteOp, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class JsNode:
     """One TensorFlow.js graph-model node: a TensorFlow op name and attributes as plain Python values.
@@ -59,3 +67,5 @@ class JsNode:
     inputs: tuple[Ref, ...]
     outputs: tuple[Ref, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    initial: bool = False
+    """Runs once, before the model does: it fills the table that its first input is with the constants that the others are."""

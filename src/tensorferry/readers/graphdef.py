@@ -13,6 +13,7 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Value
 from tensorferry.readers.order import sort_nodes
 from tensorferry.readers.selection import find_inputs, find_outputs
+from tensorferry.readers.tables import load_vocabularies
 from tensorferry.readers.typing import guess_types, infer_tolerantly, name_dims, outputs_read
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType, Tensor
@@ -81,6 +82,7 @@ def read_graphdef(file: SourceFile) -> Graph:
     for source in _ordered(contents.nodes, graph):
         builder.add(source)
     builder.close_loops()
+    load_vocabularies(graph, file.path.parent)
     _tell_functions(contents, graph)
     graph.inputs = [Port(value.name, value) for value in find_inputs(graph)]
     graph.outputs = [Port(value.name, value) for value in find_outputs(graph)]

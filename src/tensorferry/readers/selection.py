@@ -12,6 +12,7 @@ from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
 from tensorferry.readers.sizes import fix_sizes, give_shapes
+from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
 from tensorferry.readers.typing import name_dims, retype
 from tensorferry.tensor import DType, FilledTensor, Tensor
 
@@ -36,7 +37,7 @@ _CHECKS = frozenset({"Assert"})
 _FIRST_OUTPUT_ONLY = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LRN", "Merge"})
 """Ops whose further outputs are by-products that nobody asks for."""
 
-_SOURCES = frozenset({"Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *_VARIABLES})
+_SOURCES = frozenset({*TABLES, "Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *_VARIABLES})
 
 
 def select(
@@ -54,6 +55,7 @@ def select(
     of inputs; -1 leaves a size open; `fixed` leaves none open: a batch becomes 1. OptionError for names and shapes that do not
     fit, SourceError for unfrozen variables.
     """
+    resolve_tables(graph)
     wanted = None if inputs is None else _resolve_all(graph, inputs, "input")
     graph.outputs = _find_ports(graph) if outputs is None else _resolve_all(graph, outputs, "output")
     if wanted is None:
@@ -63,6 +65,7 @@ def select(
     _settle_defaults(graph)
     needed = _needed(port.value for port in graph.outputs)
     _refuse_variables(graph, needed)
+    refuse_empty_tables(needed)
     _refuse_other_inputs(graph, needed)
     _prune(graph, needed)
     if shapes:

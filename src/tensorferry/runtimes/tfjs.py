@@ -140,6 +140,8 @@ class Session:
             try:
                 return self._ask(model, feeds, wanted, nodes, "wasm", notices)
             except _ModelError as error:
+                if "out of bounds" in error.why:  # it wrote where it must not (strings do that): what comes next would suffer
+                    self._stop()
                 notices = (f"the wasm backend cannot run the model: {error.why}",)
         return self._ask(model, feeds, wanted, nodes, "cpu" if self.backend == "auto" else self.backend, notices)
 

@@ -76,6 +76,7 @@ def write_tfjs(
 
 def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
     made_by = f"tensorferry {__version__}"
+    initializer = {"modelInitializer": {"node": topology.initial_nodes}} if topology.initial_nodes else {}
     return {
         "format": "graph-model",
         "generatedBy": made_by,
@@ -86,6 +87,7 @@ def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
             "library": {},
             "versions": {"producer": _GRAPH_VERSION, "minConsumer": 0},
         },
+        **initializer,
         "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in topology.weights]}],
     }
 

@@ -50,6 +50,7 @@ class Topology:
     def __init__(self, graph: Graph, fallback: Fallback | None = None) -> None:
         """`fallback` is asked what to write for a node that TensorFlow.js declines; it raises Declined where it knows no way."""
         self.nodes: list[Json] = []
+        self.initial_nodes: list[Json] = []
         self.weights: list[Weight] = []
         self.inputs: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
@@ -58,6 +59,7 @@ class Topology:
         self._fallback = fallback
         self._names = Names(graph)
         self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
+        self._initial_refs: dict[Tensor, str] = {}
         self._node_names: dict[Node, str] = {}
         self._refusals = Refusals(TARGET, "to_tfjs")
         self._needed = _find_needed(graph)
@@ -105,6 +107,9 @@ class Topology:
             return  # weights are written where they are read first; an input is there already
         unread = {value for value in node.outputs if not self._graph.readers(value)}
         for record in self._lower(node):
+            if record.initial:
+                self._add_initial(self._node_names[node], record)
+                continue
             if record.outputs and unread.issuperset(record.outputs):
                 continue
             if not record.outputs or any(ref is None for ref in record.inputs):
@@ -119,6 +124,24 @@ class Topology:
         for value in node.outputs:
             if value not in self._refs and self._graph.readers(value):
                 raise Declined(f"{TARGET} does not compute its output {value.index}, which the model uses")
+
+    def _add_initial(self, owner: str, record: JsNode) -> None:
+        """A node of the graph that runs first. What it fills stands there too, under the same name, by which it is known as one."""
+        handle = self._refs[record.inputs[0]]  # type: ignore[index]  # a Temp
+        self.initial_nodes += [node for node in self.nodes if node["name"] == handle and node not in self.initial_nodes]
+        names = [handle]
+        for index, ref in enumerate(record.inputs[1:]):
+            tensor = ref.constant if isinstance(ref, Value) else ref
+            assert isinstance(tensor, Tensor)
+            if tensor not in self._initial_refs:
+                name = self._initial_refs[tensor] = self._names.claim(f"{owner}/initial_{index}")
+                weight = plan_weight(name, tensor)
+                self.initial_nodes.append(_const(name, weight.tensor))
+                self.weights.append(weight)
+            names.append(self._initial_refs[tensor])
+        attrs = {key: encode_attribute(key, value) for key, value in record.attrs.items()}
+        name = self._names.claim(f"{owner}/{record.op}")
+        self.initial_nodes.append({"name": name, "op": record.op, "input": names, "attr": attrs})
 
     def _lower(self, node: Node) -> Sequence[JsNode]:
         try:
@@ -154,9 +177,7 @@ class Topology:
 
     def _add_weight(self, name: str, tensor: Tensor) -> None:
         weight = plan_weight(name, tensor)
-        kind = type_name(weight.tensor.dtype)
-        value = {"tensor": {"dtype": kind, "tensorShape": encode_shape(tensor.shape)}}
-        self._append(name, "Const", (), {"value": value, "dtype": {"type": kind}})
+        self.nodes.append(_const(name, weight.tensor))
         self.weights.append(weight)
         self._refs[tensor] = name
 
@@ -189,6 +210,12 @@ def _lower(node: Node) -> Sequence[JsNode]:
     if activation and activation not in spec.fuses.get("tfjs", ()):
         raise GraphError(f"{node.op} of {TARGET} cannot apply {activation}, which was fused into '{node.name}'")
     return spec.to_tfjs(node)
+
+
+def _const(name: str, tensor: Tensor) -> Json:
+    kind = type_name(tensor.dtype)
+    value = {"tensor": {"dtype": kind, "tensorShape": encode_shape(tensor.shape)}}
+    return {"name": name, "op": "Const", "attr": {"value": value, "dtype": {"type": kind}}}
 
 
 def _find_needed(graph: Graph) -> list[Node]:

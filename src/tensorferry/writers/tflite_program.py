@@ -13,7 +13,7 @@ from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value,
 from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
-from tensorferry.targets import LiteOp, Ref, Temp
+from tensorferry.targets import LiteBody, LiteOp, Ref, Temp
 from tensorferry.tensor import DType, Tensor
 from tensorferry.wire import tflite_schema
 from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
@@ -135,6 +135,19 @@ class _Pools:
             self.program.buffers.append(Payload(tensor))
         return self._buffers[identity], identity
 
+    def number_subgraphs(self, option: Any) -> Any:
+        """A graph or a body among the options becomes the number of its subgraph."""
+        if isinstance(option, Graph):
+            return self.subgraph_of(option)
+        return self._body(option) if isinstance(option, LiteBody) else option
+
+    def _body(self, body: LiteBody) -> int:
+        subgraph = Subgraph(body.name)
+        self.program.subgraphs.append(subgraph)
+        number = len(self.program.subgraphs) - 1
+        _Lowering(Graph(body.name), subgraph, self).add_operators(body.operators, body.name)
+        return number
+
     def subgraph_of(self, graph: Graph) -> int:
         if graph not in self._subgraphs:
             self._subgraphs[graph] = len(self.program.subgraphs)
@@ -186,10 +199,10 @@ class _Lowering:
         return ()
 
     def _lower(self, node: Node) -> tuple[int, ...]:
-        self._add_operators(self._pools.lower(node), node.name)
+        self.add_operators(self._pools.lower(node), node.name)
         return ()
 
-    def _add_operators(self, operators: Iterable[LiteOp], owner: str) -> None:
+    def add_operators(self, operators: Iterable[LiteOp], owner: str) -> None:
         for each in operators:
             inputs = tuple(self._number(ref, owner) for ref in each.inputs)
             outputs = tuple(self._number(ref, owner) for ref in each.outputs)
@@ -198,9 +211,7 @@ class _Lowering:
                 self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, "", {}, each.custom))
                 continue
             builtin = tflite_schema.operator(each.name)
-            options = {
-                name: self._pools.subgraph_of(value) if isinstance(value, Graph) else value for name, value in each.options.items()
-            }
+            options = {name: self._pools.number_subgraphs(value) for name, value in each.options.items()}
             if options and not builtin.options:
                 raise GraphError(f"the operator {each.name} has no options, but '{min(options)}' is given", where=f"node '{owner}'")
             if any(isinstance(value, int) and abs(value) > LARGEST for value in options.values()):
@@ -214,7 +225,7 @@ class _Lowering:
         number = self._number_value(value)
         if number in self._subgraph.inputs or number in self._output_numbers or self._subgraph.tensors[number].buffer:
             copy = Temp(port.name, value.dtype, value.shape)
-            self._add_operators(lite_copy(value, copy, value.typed), "")
+            self.add_operators(lite_copy(value, copy, value.typed), "")
             number = self._numbers[copy]
             self._subgraph.tensors[number].quantization = value.quantization
         self._output_numbers.add(number)
