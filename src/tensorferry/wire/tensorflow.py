@@ -192,7 +192,7 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
         if field.tag == TensorProto.DTYPE:
             number = field.signed()
         elif field.tag == TensorProto.SHAPE:
-            shape = _constant_shape(field.delimited())
+            shape = constant_shape(field.delimited())
         elif field.tag == TensorProto.CONTENT:
             content = field.delimited()
         elif field.tag in _VALUES or field.tag == TensorProto.STRING:
@@ -200,7 +200,7 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
     dtype = decode_dtype(number)
     if dtype not in _VALUE_FIELD:
         raise UnreadableConstant(f"a constant has the element type {dtype if dtype is not DType.UNKNOWN else f'number {number}'}")
-    count = _count(shape, message.start)
+    count = count_elements(shape, message.start)
     if content is not None and len(content):
         return _from_content(content, dtype, shape, count, file)
     listed = values.get(_VALUE_FIELD[dtype], [])
@@ -211,14 +211,14 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
     return _fill(_cast(raw, dtype), dtype, shape, count, message)
 
 
-def _constant_shape(message: Span) -> tuple[int, ...]:
+def constant_shape(message: Span) -> tuple[int, ...]:
     shape = decode_shape(message)
     if shape is None or any(isinstance(dim, str) for dim in shape):
         raise malformed("a constant has no fixed shape", message.start)
     return tuple(int(dim) for dim in shape)
 
 
-def _count(shape: tuple[int, ...], offset: int) -> int:
+def count_elements(shape: tuple[int, ...], offset: int) -> int:
     """Number of elements; its bytes must be countable in 63 bits, as TensorFlow asks."""
     count = 1
     for dim in shape:
