@@ -59,8 +59,8 @@ FOREIGN = {
     "tar": (tarred(), "a tar archive", "unpack it"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file", "SavedModel"),
     "tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(100), "a TensorFlow Lite model", "start from the model"),
-    "table": (bytes(40) + bytes.fromhex("57fb808b247547db"), "a part of a TensorFlow checkpoint", "convert_variables_to_constants"),
-    "checkpoint": (b'model_checkpoint_path: "model.ckpt"\n', "the list of a folder's TensorFlow checkpoints", "convert_variables"),
+    "table": (bytes(40) + bytes.fromhex("57fb808b247547db"), "a part of a TensorFlow checkpoint", "--checkpoint"),
+    "checkpoint": (b'model_checkpoint_path: "model.ckpt"\n', "the list of a folder's TensorFlow checkpoints", "--checkpoint"),
     "pbtxt": (b'# a graph\nnode {\n  name: "x"\n  op: "Placeholder"\n}\n', "a graph in text form", "as_text=False"),
     "model.json": (
         b' {"format": "graph-model", "modelTopology": {}, "weightsManifest": []}',
@@ -71,10 +71,8 @@ FOREIGN = {
     "broken json": (b'{"modelTopology": ', "JSON-like text", "binary file"),
     "deep json": (b"[" * 100_000, "JSON-like text", "binary file"),
     "text": ("Hier steht etwas über Modelle.\n".encode() * 300, "text", "binary file"),
-    "random": (bytes.fromhex("fedcba9876543210") * 10, "of no known kind", "frozen graph in binary form"),
-    "saved model": (b"\x08\x01\x12\x04\x0a\x02\x22\x00", "a SavedModel", "freeze|frozen"),
+    "random": (bytes.fromhex("fedcba9876543210") * 10, "of no known kind", "graph in binary form"),
     "onnx": (b"\x08\x07\x12\x07pytorch\x3a\x02\x0a\x00", "an ONNX model", "start from"),
-    "meta": (meta_graph(), "a MetaGraph", "without its weights"),
 }
 
 
@@ -94,7 +92,7 @@ def test_what_is_not_a_graph_is_named(tmp_path: Path, kind: str) -> None:
 def test_a_graph_is_known_whatever_its_name(tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
     path.write_bytes(graph_bytes())
-    assert readers.FORMATS[readers.detect(path)] == "TensorFlow frozen GraphDef"
+    assert readers.FORMATS[readers.detect(path)] == "TensorFlow GraphDef"
     assert [node.name for node in readers.read(path).nodes] == ["x", "y"]
 
 
@@ -118,17 +116,28 @@ def test_missing_empty_and_folders(tmp_path: Path) -> None:
     (tmp_path / "empty.pb").write_bytes(b"")
     with pytest.raises(SourceError, match="is empty"):
         readers.read(tmp_path / "empty.pb")
-    with pytest.raises(SourceError, match="a folder, not a frozen graph") as caught:
+    with pytest.raises(SourceError, match="a folder, not a model") as caught:
         readers.read(tmp_path)
     assert "empty.pb" in caught.value.remedy
     for name, what in (
         ("checkpoint", "a folder of checkpoints"),
         ("model.json", "TensorFlow.js"),
-        ("saved_model.pb", "SavedModel folder"),
     ):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(SourceError, match=what):
             readers.read(tmp_path)
+
+
+def test_graphs_in_other_messages_are_known_whatever_their_name(tmp_path: Path) -> None:
+    saved = tf.compat.v1.MetaGraphDef.FromString(meta_graph())
+    for kind, data in {
+        "metagraph": meta_graph(),
+        "savedmodel": b"\x08\x01\x12" + bytes([saved.ByteSize() & 0x7F | 0x80, saved.ByteSize() >> 7]) + meta_graph(),
+    }.items():
+        path = tmp_path / "model.pb"
+        path.write_bytes(data)
+        assert readers.detect(path) == kind
+        assert [node.name for node in readers.read(path).nodes] == ["x", "y"]
 
 
 def test_values_of_a_checkpoint_are_known_by_name(tmp_path: Path) -> None:
@@ -141,15 +150,12 @@ def test_values_of_a_checkpoint_are_known_by_name(tmp_path: Path) -> None:
 @with_models
 def test_real_models_of_other_kinds(tmp_path: Path) -> None:
     for name, what in (
-        ("half_plus_two_tf2/saved_model.pb", "a SavedModel"),
-        ("cifar_ckpt/model.ckpt.meta", "a MetaGraph"),
         ("cifar_ckpt/model.ckpt.index", "checkpoint"),
         ("cifar_ckpt/model.ckpt.data-00000-of-00001", "checkpoint"),
         ("mlperf_resnet8_tflite/pretrainedResnet.tflite", "TensorFlow Lite"),
         ("mlperf_resnet8_h5/pretrainedResnet.h5", "HDF5"),
         ("k3_kepler/best_model.keras", "zip"),
         ("ml5_doodlenet/model.json", "TensorFlow.js"),
-        ("half_plus_two_tf2", "SavedModel folder"),
     ):
         with pytest.raises(SourceError, match=what):
             readers.read(MODELS / name)

@@ -256,7 +256,7 @@ def test_variables_are_listed(load: Load, resource: bool) -> None:
     with pytest.raises(SourceError, match="not frozen: it has 2 variables") as caught:
         select(load(build), outputs=["y"])
     assert caught.value.where == "layer/weights, layer/bias"
-    assert "freeze it first" in caught.value.remedy
+    assert "--checkpoint" in caught.value.remedy
     assert ports(select(load(build), outputs=["plain"])) == (["x"], ["plain"])
 
 

@@ -13,16 +13,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tensorferry.conversion import assess, convert, inspect, load, verify
+    from tensorferry.conversion import assess, convert, freeze, inspect, load, verify
     from tensorferry.errors import FerryError
     from tensorferry.options import Options
     from tensorferry.report import Report, Verification
 
-__all__ = ["FerryError", "Options", "Report", "Verification", "__version__", "assess", "convert", "inspect", "load", "verify"]
+__all__ = [
+    "FerryError",
+    "Options",
+    "Report",
+    "Verification",
+    "__version__",
+    "assess",
+    "convert",
+    "freeze",
+    "inspect",
+    "load",
+    "verify",
+]
 
 _HOMES = {
     "assess": "conversion",
     "convert": "conversion",
+    "freeze": "conversion",
     "inspect": "conversion",
     "load": "conversion",
     "verify": "conversion",

@@ -88,6 +88,16 @@ def _stack(*decorators: Decorator) -> Decorator:
 
 
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
+ORIGIN = _stack(
+    click.option("--signature", metavar="NAME", help="Signature of a SavedModel. The default one when not given."),
+    click.option("--tags", metavar="A,B", help="Tags of a SavedModel's graph; that for serving when not given."),
+    click.option(
+        "--checkpoint",
+        metavar="PREFIX",
+        type=click.Path(path_type=Path),
+        help="Checkpoint with the values of the graph's variables: its path without .index, or its folder.",
+    ),
+)
 PORTS = _stack(
     click.option("--inputs", metavar="A,B", help="Input nodes, in the order wanted. Found when not given."),
     click.option("--outputs", metavar="A,B", help="Output nodes, in the order wanted. Found when not given."),
@@ -187,11 +197,12 @@ def _shapes(given: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 @app.command()
 @SOURCE
+@ORIGIN
 @click.option("--nodes", is_flag=True, help="List every node: index, name, tensor, shape, type.")
 @click.option("--layers", is_flag=True, help="List parameters and multiply-accumulates of each layer.")
 @FACE
 @_command
-def inspect(screen: Screen, source: Path, nodes: bool, layers: bool) -> None:
+def inspect(screen: Screen, source: Path, nodes: bool, layers: bool, **options: Any) -> None:
     """Show what a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
 
     \b
@@ -202,12 +213,13 @@ def inspect(screen: Screen, source: Path, nodes: bool, layers: bool) -> None:
 
     with screen.progress() as progress:
         progress("read")
-        inspection = inspect_model(source)
+        inspection = inspect_model(source, **options)
     screen.show_inspection(inspection, nodes=nodes, layers=layers)
 
 
 @app.command()
 @SOURCE
+@ORIGIN
 @PORTS
 @click.option("--to", default="tflite,tfjs", show_default=True, metavar="KINDS", help="Targets to look at.")
 @FACE
@@ -243,6 +255,7 @@ def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], *
     required=True,
     help="*.tflite, or a folder for TensorFlow.js. May be repeated.",
 )
+@ORIGIN
 @PORTS
 @click.option("--to", metavar="tflite|tfjs", help="Kind of the targets if their names do not tell.")
 @click.option("--allow-custom", is_flag=True, help="Pass ops that a target lacks on under their names, for a runtime of yours.")
@@ -262,7 +275,7 @@ def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], *
 def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
     """Convert a model to TensorFlow Lite, TensorFlow.js or both, and prove the result.
 
-    SOURCE is a frozen graph (.pb), found by content.
+    SOURCE is a graph (.pb), a SavedModel folder, or the .meta file of a checkpoint; found by content.
 
     \b
     Example:
@@ -278,7 +291,32 @@ def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape:
 
 @app.command()
 @SOURCE
+@click.option(
+    "--output", "-o", metavar="FROZEN.pb", required=True, type=click.Path(path_type=Path), help="The frozen graph to write."
+)
+@ORIGIN
+@PORTS
+@FACE
+@_command
+def freeze(screen: Screen, source: Path, output: Path, input_shape: tuple[str, ...], **options: Any) -> None:
+    """Write a model as a frozen graph: its variables are constants, what its outputs do not need is left out.
+
+    \b
+    Example:
+      tensorferry freeze graph.pb --checkpoint model.ckpt-1000 -o frozen.pb
+    """
+    from tensorferry.conversion import freeze as freeze_model  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        progress("freeze")
+        frozen = freeze_model(source, output, input_shapes=_shapes(input_shape), **options)
+    screen.show_frozen(frozen)
+
+
+@app.command()
+@SOURCE
 @click.argument("targets", nargs=-1, required=True)
+@ORIGIN
 @PORTS
 @PROOF
 @FACE

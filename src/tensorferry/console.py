@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tensorferry.assessment import Assessment
     from tensorferry.errors import FerryError
     from tensorferry.inspection import Inspection, NodeRow
-    from tensorferry.report import Report, Verification
+    from tensorferry.report import Frozen, Report, Verification
     from tensorferry.zoo.catalog import Built
 
 PLAIN_WIDTH = 120
@@ -94,6 +94,9 @@ class Screen:
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
         self._show("render_catalog", models, lambda: dict(models))
+
+    def show_frozen(self, frozen: Frozen) -> None:
+        self._show("render_frozen", frozen, frozen.as_dict)
 
     def show_built(self, built: Built) -> None:
         self._show("render_built", built, built.as_dict)

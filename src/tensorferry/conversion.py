@@ -19,6 +19,7 @@ from tensorferry.passes import pipelines
 from tensorferry.proof import Prover
 from tensorferry.readers.selection import select
 from tensorferry.report import (
+    Frozen,
     PortFacts,
     Report,
     SourceFacts,
@@ -33,6 +34,7 @@ from tensorferry.report import (
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
 from tensorferry.writers.foreign import js_fallback, lite_fallback
+from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
 from tensorferry.writers.tflite import TfliteFacts, write_tflite
 
@@ -51,12 +53,28 @@ def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: 
     return _load(Path(path), options)
 
 
-def inspect(path: PathLike) -> Inspection:
-    """What a model file holds: inputs, outputs, nodes, parameters, work, and what each target can take."""
+def inspect(path: PathLike, **keywords: Any) -> Inspection:
+    """What a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
+
+    `keywords` are the fields of Options that say where it is: `signature`, `tags`, `checkpoint`.
+    """
     from tensorferry.inspection import inspect_graph  # noqa: PLC0415 - a conversion does without it
 
     form = readers.FORMATS[readers.detect(path)]
-    return inspect_graph(readers.read(path), path=str(path), size=folder_bytes(Path(path)), format=form)
+    graph = _read(Path(path), Options.of(**keywords))
+    return inspect_graph(graph, path=str(path), size=folder_bytes(Path(path)), format=form)
+
+
+def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
+    """Write a model as a frozen GraphDef: the part that its outputs need, its variables as constants.
+
+    `keywords` are the fields of Options that say which part of which model is meant.
+    """
+    graph = _load(Path(source), Options.of(**keywords))
+    size = write_graphdef(graph, target, [source])
+    return Frozen(
+        str(target), size, len(graph.nodes), _ports(graph.inputs, None), _ports(graph.outputs, None), tuple(graph.notices)
+    )
 
 
 def assess(source: PathLike, to: str | Sequence[str] = KINDS, **keywords: Any) -> dict[str, Assessment]:
@@ -114,8 +132,12 @@ def _load(source: Path, options: Options) -> Graph:
     return _select(source, options, options.inputs, options.outputs)
 
 
+def _read(source: Path, options: Options) -> Graph:
+    return readers.read(source, signature=options.signature, tags=options.tags, checkpoint=options.checkpoint)
+
+
 def _select(source: Path, options: Options, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
-    graph = readers.read(source)
+    graph = _read(source, options)
     return select(graph, inputs=inputs, outputs=outputs, shapes=options.input_shapes, fixed=options.fixed)
 
 

@@ -190,6 +190,8 @@ class Graph:
         self.outputs: list[Port] = []
         self.assets: dict[str, bytes] = {}
         self.notices: list[str] = []  # what was decided on the user's behalf, told in the report
+        self.signature = ""  # the signature whose inputs and outputs these are; empty when they were found or named
+        self.variables: dict[str, Tensor] = {}  # node that holds a variable -> the value it has when the model starts
         self._names: dict[str, Node] = {}
 
     # -- looking up ------------------------------------------------------------------------------------------------
@@ -312,6 +314,8 @@ class Graph:
         twin.outputs = [Port(port.name, values[port.value]) for port in self.outputs]
         twin.assets = dict(self.assets)
         twin.notices = list(self.notices)
+        twin.signature = self.signature
+        twin.variables = dict(self.variables)
         return twin
 
 

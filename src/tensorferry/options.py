@@ -30,6 +30,7 @@ class Options:
 
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
+    `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
     operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
     `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
@@ -47,6 +48,9 @@ class Options:
     reference: str = "numpy"
     tolerance: float = DEFAULT_TOLERANCE
     seed: int = 0
+    signature: str | None = None
+    tags: tuple[str, ...] | None = None
+    checkpoint: Path | None = None
     allow_custom: bool = False
     allow_select: bool = False
     fixed: bool = False
@@ -77,10 +81,11 @@ class Options:
         unknown = sorted(set(keywords) - set(cls.__dataclass_fields__))
         if unknown:
             raise OptionError(f"unknown option {', '.join(unknown)}", remedy=f"options are {', '.join(cls.__dataclass_fields__)}")
-        for role in ("inputs", "outputs"):
+        for role in ("inputs", "outputs", "tags"):
             keywords[role] = split_names(keywords.get(role))
-        if keywords.get("verify_inputs") is not None:
-            keywords["verify_inputs"] = Path(keywords["verify_inputs"])
+        for role in ("verify_inputs", "checkpoint"):
+            if keywords.get(role) is not None:
+                keywords[role] = Path(keywords[role])
         keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}
         return cls(**keywords)
 

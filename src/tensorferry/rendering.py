@@ -16,7 +16,7 @@ from tensorferry.check import Check
 from tensorferry.cutting import advise
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
-from tensorferry.report import PortFacts, Report, TargetFacts, Verification
+from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.zoo.catalog import Built
 
 KIND_NAMES = {"tflite": "TensorFlow Lite", "tfjs": "TensorFlow.js"}
@@ -57,6 +57,19 @@ def render_built(built: Built) -> RenderableType:
     facts = f"  {built.model}, {format_bytes(built.bytes)}, {built.nodes} nodes"
     table.add_row("graph", Text.assemble((built.path, "bold"), facts))
     table.add_row("weights", built.weights)
+    return table
+
+
+def render_frozen(frozen: Frozen) -> RenderableType:
+    """Where a frozen graph was written, and its inputs and outputs by the names of their nodes."""
+    table = _grid()
+    table.add_row("graph", Text.assemble((frozen.path, "bold"), f"  {format_bytes(frozen.bytes)}, {frozen.nodes} nodes"))
+    for label, ports in (("input", frozen.inputs), ("output", frozen.outputs)):
+        for port in ports:
+            known = f" ({port.name})" if port.name != port.node else ""
+            table.add_row(label, Text.assemble((port.node, "bold"), f"{known}  {port.dtype} {_format_port_shape(port)}"))
+    for notice in frozen.notices:
+        table.add_row("note", Text(notice, style="yellow"))
     return table
 
 

@@ -130,6 +130,28 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Frozen:
+    """A frozen graph that was written."""
+
+    path: str
+    bytes: int
+    nodes: int
+    inputs: tuple[PortFacts, ...]
+    outputs: tuple[PortFacts, ...]
+    notices: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "bytes": self.bytes,
+            "nodes": self.nodes,
+            "inputs": [port.as_dict() for port in self.inputs],
+            "outputs": [port.as_dict() for port in self.outputs],
+            "notices": list(self.notices),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """The outcome of comparing existing files with their source: one Check a target path."""
 

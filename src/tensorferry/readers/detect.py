@@ -16,16 +16,20 @@ from tensorferry.storage import SourceFile
 from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
 from tensorferry.wire.tensorflow import GraphDef
 
-FORMATS = {"graphdef": "TensorFlow frozen GraphDef"}
+FORMATS = {
+    "graphdef": "TensorFlow GraphDef",
+    "savedmodel": "TensorFlow SavedModel",
+    "metagraph": "TensorFlow MetaGraph with its checkpoint",
+}
 """Kinds of sources that can be read, with the name a person knows them by."""
 
 _HEAD = 4096
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 """Last bytes of a sorted-string table, little-endian 0xdb4775248b80fb57 (tensorflow/core/lib/io/format.h)."""
 
-_FREEZE = (
-    "write a frozen graph first, in TensorFlow: tf.compat.v1.graph_util.convert_variables_to_constants, or for TensorFlow 2 "
-    "convert_variables_to_constants_v2"
+_WEIGHTS_ONLY = (
+    "a checkpoint holds weights without the graph's structure: name the graph (.pb, or the checkpoint's .meta) and give the "
+    "checkpoint with --checkpoint"
 )
 _NAME = re.compile(r"[\w.>/-]+")
 _GRAPH_KEYS = (
@@ -86,12 +90,12 @@ _FOREIGN = (
     ),
     Foreign(
         "a part of a TensorFlow checkpoint (its index)",
-        f"a checkpoint holds weights without the graph's structure; {_FREEZE}",
+        _WEIGHTS_ONLY,
         _is_table,
     ),
     Foreign(
         "the list of a folder's TensorFlow checkpoints",
-        f"a checkpoint holds weights without the graph's structure; {_FREEZE}",
+        _WEIGHTS_ONLY,
         _starts(b"model_checkpoint_path"),
     ),
     Foreign(
@@ -102,11 +106,19 @@ _FOREIGN = (
 )
 
 
-def recognize(path: str | os.PathLike[str]) -> tuple[str, SourceFile]:
-    """Kind and open file of a source that can be read. SourceError names what anything else is."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that can be read: its kind and its open file; of a SavedModel that is `saved_model.pb`."""
+
+    kind: str
+    file: SourceFile
+
+
+def recognize(path: str | os.PathLike[str]) -> Source:
+    """A source that can be read. SourceError names what anything else is."""
     place = Path(path)
     if place.is_dir():
-        raise _about_folder(place)
+        return _recognize_folder(place)
     file = SourceFile(place)
     if not file.size:
         raise SourceError(f"'{place}' is empty", remedy="copy or download it again")
@@ -115,17 +127,16 @@ def recognize(path: str | os.PathLike[str]) -> tuple[str, SourceFile]:
         if foreign.matches(head, file):
             raise _not_a_graph(place, foreign.what, foreign.remedy)
     if re.fullmatch(r".*\.data-\d{5}-of-\d{5}", place.name):
-        raise _not_a_graph(place, "a part of a TensorFlow checkpoint (its values)", f"a checkpoint holds weights only; {_FREEZE}")
+        raise _not_a_graph(place, "a part of a TensorFlow checkpoint (its values)", _WEIGHTS_ONLY)
     if _is_text(head):
         if head.lstrip()[:1] in (b"{", b"["):
             raise _about_json(place, file)
         raise _not_a_graph(place, "text", "name the model's binary file (.pb)")
-    _refuse_other_messages(place, whole(file.view))
-    return "graphdef", file
+    return Source(_kind_of_message(place, whole(file.view)), file)
 
 
 def _not_a_graph(path: Path, what: str, remedy: str) -> SourceError:
-    return SourceError(f"'{path}' is {what}, not a frozen graph", remedy=remedy)
+    return SourceError(f"'{path}' is {what}, not a model that can be read", remedy=remedy)
 
 
 def _is_text(head: bytes) -> bool:
@@ -137,13 +148,21 @@ def _is_text(head: bytes) -> bool:
     return len(text) > 8 and all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)
 
 
+def _recognize_folder(path: Path) -> Source:
+    if (path / "saved_model.pb").is_file():
+        return Source("savedmodel", SourceFile(path / "saved_model.pb"))
+    raise _about_folder(path)
+
+
 def _about_folder(path: Path) -> SourceError:
-    if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
-        return _not_a_graph(path, "a SavedModel folder", f"SavedModels cannot be read yet; {_FREEZE}")
+    below = sorted(each.parent.name for each in path.glob("*/saved_model.pb"))
+    if below:
+        remedy = f"name the folder inside it that is one: {', '.join(below[:5])}"
+        return _not_a_graph(path, "a folder of SavedModels", remedy)
     if (path / "model.json").exists():
         return _not_a_graph(path, "a TensorFlow.js model folder", "it cannot be read yet; start from the model it was made of")
     if (path / "checkpoint").exists() or any(path.glob("*.ckpt*.index")):
-        return _not_a_graph(path, "a folder of checkpoints", f"a checkpoint holds weights only; {_FREEZE}")
+        return _not_a_graph(path, "a folder of checkpoints", _WEIGHTS_ONLY)
     models = sorted(each.name for each in path.glob("*.pb"))[:5]
     return _not_a_graph(path, "a folder", f"name the file inside it: {', '.join(models)}" if models else "name a file")
 
@@ -158,8 +177,8 @@ def _about_json(path: Path, file: SourceFile) -> SourceError:
     return _not_a_graph(path, "a JSON file", "name the model's binary file (.pb)")
 
 
-def _refuse_other_messages(path: Path, message: Span) -> None:
-    """Tell a GraphDef from the other protocol buffers that models come in, by their first fields.
+def _kind_of_message(path: Path, message: Span) -> str:
+    """Tell GraphDefs, SavedModels and MetaGraphs from each other and from other protocol buffers, by their first fields.
 
     Only what is surely something else is refused here; of a broken GraphDef the reader says where it breaks.
     """
@@ -176,11 +195,12 @@ def _refuse_other_messages(path: Path, message: Span) -> None:
         if any(found[tag].wire == DELIMITED for tag in (7, 8) if tag in found):
             raise _not_a_graph(path, "an ONNX model", "start from the TensorFlow model it was made of")
         if second is not None and second.wire == DELIMITED:
-            raise _not_a_graph(path, "a SavedModel (saved_model.pb)", f"SavedModels cannot be read yet; {_FREEZE}")
+            return "savedmodel"
     if second is not None and second.wire == DELIMITED and _holds_nodes(second.span):
-        raise _not_a_graph(path, "a MetaGraph (.meta of a checkpoint)", f"it holds the graph without its weights; {_FREEZE}")
+        return "metagraph"
     if message.data[0] not in _GRAPH_KEYS:
-        raise _not_a_graph(path, "of no known kind", "check that it is a frozen graph in binary form (.pb)")
+        raise _not_a_graph(path, "of no known kind", "check that it is a graph in binary form (.pb)")
+    return "graphdef"
 
 
 def _holds_nodes(message: Span) -> bool:

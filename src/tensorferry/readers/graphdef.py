@@ -74,7 +74,12 @@ class Contents:
 
 def read_graphdef(file: SourceFile) -> Graph:
     """The whole graph. Inputs are its placeholders, outputs what nobody reads; constants stay in the file."""
-    contents = scan(whole(file.view))
+    return read_graph(file, whole(file.view))
+
+
+def read_graph(file: SourceFile, message: Span) -> Graph:
+    """The graph of a GraphDef that lies somewhere in the file."""
+    contents = scan(message)
     if not contents.nodes:
         raise SourceError(f"'{file.path}' is a graph without nodes", remedy="check that it is the file that was meant")
     graph = Graph(os.fsencode(file.path.stem).decode("utf-8", "replace"))  # a file's name may be no text

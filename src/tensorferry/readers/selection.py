@@ -14,16 +14,13 @@ from tensorferry.readers.deduction import deduce_ranks
 from tensorferry.readers.sizes import fix_sizes, give_shapes
 from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
 from tensorferry.readers.typing import name_dims, retype
+from tensorferry.readers.variables import VARIABLES, freeze_variables, variables_among
 from tensorferry.tensor import DType, FilledTensor, Tensor
-
-_VARIABLES = frozenset(
-    {"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable", "TemporaryVariable", "VarIsInitializedOp", "_VarHandlesOp"}
-)
 
 _BESIDE_FAMILIES = (
     ("Save", "Restore", "MergeV2Checkpoints", "ShardedFile"),
     ("Assign", "InitializeTable", "LookupTableImport", "LookupTableInsert"),
-    ("Apply", "ResourceApply", "SparseApply", "ResourceSparseApply", "ResourceScatter"),
+    ("ResourceScatter",),
     ("ScalarSummary", "HistogramSummary", "ImageSummary", "AudioSummary", "TensorSummary", "MergeSummary", "WriteSummary"),
     ("QueueEnqueue", "QueueClose", "NoOp", "Assert", "PrintV2", "Abort"),
 )
@@ -31,13 +28,24 @@ _BESIDE = tuple(name for family in _BESIDE_FAMILIES for name in family)
 """How the names of ops begin that stand beside a model: saving, initialising, training, logging, asserting. They are no outputs;
 what they read may be one."""
 
-_CHECKS = frozenset({"Assert"})
-"""Of those, the ones whose inputs are computed for them alone."""
+_FOR_THEMSELVES = ("Assert", "Apply", "ResourceApply", "SparseApply", "ResourceSparseApply")
+"""How the names of ops begin whose inputs are computed for them alone: assertions, the steps of an optimiser."""
+
+_LOSSES = frozenset({"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "CTCLoss", "CTCLossV2"})
+"""What follows from one of these is for training."""
+
+_MEASURING = frozenset({"Shape", "ShapeN", "Rank", "Size"})
+"""What nobody reads of these in a graph with a backward pass is left of that."""
+
+_BACKWARD = frozenset(
+    {"BroadcastGradientArgs", "Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter"}
+)
+"""Ops of a backward pass that are not named so (as ReluGrad is); what follows from them is for training too."""
 
 _FIRST_OUTPUT_ONLY = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LRN", "Merge"})
 """Ops whose further outputs are by-products that nobody asks for."""
 
-_SOURCES = frozenset({*TABLES, "Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *_VARIABLES})
+_SOURCES = frozenset({*TABLES, "Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *VARIABLES})
 
 
 def select(
@@ -57,12 +65,19 @@ def select(
     """
     resolve_tables(graph)
     wanted = None if inputs is None else _resolve_all(graph, inputs, "input")
-    graph.outputs = _find_ports(graph) if outputs is None else _resolve_all(graph, outputs, "output")
+    if outputs is not None:
+        graph.outputs = _resolve_all(graph, outputs, "output")
+    elif not graph.signature:
+        graph.outputs = _find_ports(graph)
     if wanted is None:
         needed = _needed(port.value for port in graph.outputs)
-        wanted = [Port(value.name, value) for value in find_inputs(graph, needed)]
+        if graph.signature:
+            wanted = [port for port in graph.inputs if outputs is None or port.value.producer in needed]
+        else:
+            wanted = [Port(value.name, value) for value in find_inputs(graph, needed)]
     graph.inputs = [_cut(graph, port) for port in wanted]
     _settle_defaults(graph)
+    freeze_variables(graph, _run(graph))
     needed = _needed(port.value for port in graph.outputs)
     _refuse_variables(graph, needed)
     refuse_empty_tables(needed)
@@ -99,7 +114,7 @@ def find_outputs(graph: Graph) -> list[Value]:
     """What nobody reads, other than nodes that stand beside the model; from inputs where there are such."""
     beside = _find_beside(graph)
     ends = [node for node in graph.nodes if node not in beside and node.op not in _SOURCES and _is_end(node, beside)]
-    fed = _reached(value for node in graph.nodes if node.op.startswith("Placeholder") for value in node.outputs)
+    fed = _reached(find_inputs(graph))
     ends = [node for node in ends if node in fed] or ends
     return [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
 
@@ -110,19 +125,38 @@ def _is_end(node: Node, beside: set[Node]) -> bool:
 
 def _find_beside(graph: Graph) -> set[Node]:
     # An Identity of a Switch that nobody reads is a pivot of TensorFlow 1's conditions: others wait for it. What guards an Assert
-    # carries that in its name.
-    beside: set[Node] = set()
-    checks: set[Node] = set()
+    # carries that in its name. Of a loss only the first input, the logits, is the model's.
+    losses = _losses(graph)
+    backward = {node for node in graph.nodes if node.op in _BACKWARD or node.op.endswith(("Grad", "GradV2", "GradV3"))}
+    trained = _reached(value for node in losses | backward for value in node.outputs) | backward
+    alone = trained - losses
+    beside = losses | trained
     for node in reversed(graph.nodes):
         users = [user for value in node.outputs for user in value.users]
         pivot = not users and node.op == "Identity" and bool(node.inputs) and node.inputs[0].producer.op == "Switch"
         guard = not users and "/AssertGuard/" in node.name
-        if node.op in _CHECKS or pivot or guard or (users and all(user in checks for user in users)):
-            checks.add(node)
+        served = bool(users) and all(user in alone or (user in losses and user.inputs[0].producer is not node) for user in users)
+        measured = not users and bool(backward) and node.op in _MEASURING
+        if node in losses:
+            continue
+        if node.op.startswith(_FOR_THEMSELVES) or pivot or guard or served or measured:
+            alone.add(node)
             beside.add(node)
         elif node.op.startswith(_BESIDE):
             beside.add(node)
     return beside
+
+
+def _losses(graph: Graph) -> set[Node]:
+    """The loss ops, and what brings the logits into the form they want."""
+    found = {node for node in graph.nodes if node.op in _LOSSES}
+    waiting = list(found)
+    while waiting:
+        maker = waiting.pop().inputs[0].producer
+        if maker.op in ("Reshape", "Cast", "Identity", "Transpose") and maker not in found:
+            found.add(maker)
+            waiting.append(maker)
+    return found
 
 
 def _reached(values: Iterable[Value]) -> set[Node]:
@@ -134,6 +168,20 @@ def _reached(values: Iterable[Value]) -> set[Node]:
             if node not in seen:
                 seen.add(node)
                 waiting.extend(node.outputs)
+    return seen
+
+
+def _run(graph: Graph) -> set[Node]:
+    """All nodes that run when the outputs are asked for: those that they are computed from, and those that these wait for."""
+    waiting = [port.value.producer for port in graph.outputs]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        before = [value.producer for value in node.inputs] + [graph.node(name) for name in node.controls if name in graph]
+        for each in before:
+            if each not in seen:
+                seen.add(each)
+                waiting.append(each)
     return seen
 
 
@@ -173,6 +221,9 @@ def public_name(name: str) -> str:
 
 
 def _find(graph: Graph, name: str) -> Value | None:
+    for port in (*graph.outputs, *graph.inputs) if graph.signature else ():
+        if port.name == name:
+            return port.value
     if name in graph:
         outputs, index = graph.node(name).outputs, "0"
     else:
@@ -241,14 +292,26 @@ def _settle_defaults(graph: Graph) -> None:
 
 
 def _refuse_variables(graph: Graph, needed: set[Node]) -> None:
-    names = [node.name for node in graph.nodes if node in needed and node.op in _VARIABLES]
-    if names:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    left = variables_among(graph, needed)
+    lacking = [name for name in left if name not in graph.variables]
+    changed = [name for name in left if name in graph.variables]
+    if lacking:
         raise SourceError(
-            f"the graph is not frozen: it has {len(names)} variable{'s' if len(names) > 1 else ''}, whose values are elsewhere",
-            where=", ".join(names[:8]) + more,
-            remedy="freeze it first, in TensorFlow with tf.compat.v1.graph_util.convert_variables_to_constants",
+            f"the graph is not frozen: it has {len(lacking)} variable{'s' if len(lacking) > 1 else ''}, whose values are elsewhere",
+            where=_shortened(lacking),
+            remedy="name the checkpoint that holds them (--checkpoint PREFIX, the path without .index)",
         )
+    if changed:
+        raise SourceError(
+            f"the model changes {len(changed)} variable{'s' if len(changed) > 1 else ''} while it runs",
+            why="state cannot be carried over yet",
+            where=_shortened(changed),
+            remedy="choose --outputs that do not need the change",
+        )
+
+
+def _shortened(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _refuse_other_inputs(graph: Graph, needed: set[Node]) -> None:

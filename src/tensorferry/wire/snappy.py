@@ -1,4 +1,4 @@
-"""Snappy decompression of one block (format: github.com/google/snappy, format_description.txt). Index blocks are a few kilobytes."""
+"""Snappy decompression of one block (format: github.com/google/snappy, format_description.txt); blocks are a few kilobytes."""
 
 from __future__ import annotations
 

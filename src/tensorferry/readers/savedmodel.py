@@ -1,0 +1,75 @@
+"""SavedModels, and graphs with a checkpoint: the graph, the values of its variables, and the signature it is called by."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tensorferry.errors import SourceError
+from tensorferry.ir import Graph
+from tensorferry.readers.graphdef import read_graph
+from tensorferry.readers.metagraph import MetaGraph, apply_signature, choose_metagraph, choose_signature, scan_metagraph
+from tensorferry.readers.variables import restore_variables
+from tensorferry.storage import SourceFile
+from tensorferry.wire.bundle import Bundle
+from tensorferry.wire.protobuf import fields, whole
+
+log = logging.getLogger(__name__)
+
+_META_GRAPHS = 2
+MOST_ASSET_BYTES = 256 << 20
+
+
+def read_savedmodel(file: SourceFile, *, tags: tuple[str, ...] | None = None, signature: str | None = None) -> Graph:
+    """The model whose `saved_model.pb` this is, its inputs and outputs those of one signature; a notice names the others."""
+    folder = file.path.parent
+    found = [scan_metagraph(each.delimited()) for each in fields(whole(file.view)) if each.tag == _META_GRAPHS]
+    chosen = choose_metagraph(found, tags)
+    graph = _read(file, chosen, folder.name)
+    if (folder / "variables" / "variables.index").exists():
+        restore_variables(graph, Bundle(folder / "variables" / "variables"))
+    _read_assets(graph, chosen, folder / "assets")
+    _choose(graph, chosen, signature)
+    return graph
+
+
+def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:
+    """The `.meta` file of a checkpoint; the checkpoint itself is taken from beside it, if it is there."""
+    chosen = scan_metagraph(whole(file.view))
+    graph = _read(file, chosen, file.path.stem)
+    prefix = file.path.with_suffix("")
+    if prefix.with_name(prefix.name + ".index").exists():
+        restore_variables(graph, Bundle(prefix))
+    if chosen.signatures or signature is not None:
+        _choose(graph, chosen, signature)
+    return graph
+
+
+def _read(file: SourceFile, chosen: MetaGraph, name: str) -> Graph:
+    if chosen.graph is None:
+        raise SourceError(f"'{file.path}' holds no graph", remedy="save the model anew")
+    graph = read_graph(file, chosen.graph)
+    graph.name = name
+    return graph
+
+
+def _choose(graph: Graph, chosen: MetaGraph, wanted: str | None) -> None:
+    if not chosen.signatures and wanted is None:
+        return
+    name = choose_signature(chosen.signatures, wanted)
+    apply_signature(graph, name, chosen.signatures[name])
+    others = [each for each in chosen.signatures if each != name]
+    if others and wanted is None:
+        graph.notices.append(f"signature '{name}' is converted; --signature chooses another: {', '.join(others)}")
+
+
+def _read_assets(graph: Graph, chosen: MetaGraph, folder: Path) -> None:
+    """Vocabularies and the like, by the name of the tensor that holds the file's name."""
+    for tensor, name in chosen.assets.items():
+        path = folder / name
+        if not name or Path(name).name != name or not path.is_file() or path.is_symlink():
+            log.info("asset '%s' is not in the folder", name)
+            continue
+        if path.stat().st_size > MOST_ASSET_BYTES:
+            raise SourceError(f"the asset '{path}' is larger than {MOST_ASSET_BYTES >> 20} MiB")
+        graph.assets[tensor.removesuffix(":0")] = path.read_bytes()

@@ -1,0 +1,212 @@
+"""Variables whose values are known become constants: which variable has which value is told by the graph's own saver.
+
+A saver's restoring part reads RestoreV2 -> Assign (or AssignVariableOp) -> variable: that is followed first. A graph without one
+is served by the names of its variables. `Graph.variables` keeps the values by the name of the node that holds the variable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tensorferry import ops
+from tensorferry.errors import SourceError
+from tensorferry.ir import Graph, Node, Value
+from tensorferry.tensor import Array, ArrayTensor, DType, ReshapedTensor, Tensor
+from tensorferry.wire.bundle import Bundle
+
+log = logging.getLogger(__name__)
+
+REFERENCES = frozenset({"Variable", "VariableV2", "AutoReloadVariable", "TemporaryVariable"})
+"""Variables of TensorFlow 1: the node's output is the variable itself."""
+
+HANDLES = frozenset({"VarHandleOp", "_VarHandlesOp"})
+"""Variables behind a resource; ReadVariableOp gives their value."""
+
+VARIABLES = REFERENCES | HANDLES | {"VarIsInitializedOp"}
+
+_PASSING = frozenset({"Identity", "IdentityN", "StopGradient", "Snapshot"})
+_READING = frozenset(
+    {"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp", "DestroyResourceOp"}
+)
+_RESTORING = frozenset({"Assign", "AssignVariableOp"})
+_WRITING = ("Assign", "Scatter", "Apply", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "SparseApply", "CountUpTo")
+"""How the names of ops begin that change a variable of TensorFlow 1 whose reference they are given first."""
+
+
+# -- which value belongs to which variable -------------------------------------------------------------------------
+
+
+def restore_variables(graph: Graph, bundle: Bundle) -> None:
+    """Fill `graph.variables` from a checkpoint. A variable that the checkpoint lacks stays without a value."""
+    found = dict(_restored(graph))
+    for node in graph.nodes:
+        if node.op not in REFERENCES | HANDLES:
+            continue
+        name, piece = found.get(node.name, ("", ""))
+        if not name or name not in bundle:
+            name, piece = next((each for each in (_shared_name(node), node.name) if each in bundle), ""), ""
+        if name:
+            tensor = _piece_of(bundle.tensor(name), piece, node)
+            graph.variables[node.name] = _shaped_as(tensor, node)
+        else:
+            log.info("variable '%s' is not in the checkpoint", node.name)
+
+
+def _restored(graph: Graph) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(node of a variable, (name in the checkpoint, slice of it)) as the saver's restoring part says."""
+    for node in graph.nodes:
+        if node.op not in ("RestoreV2", "Restore", "RestoreSlice"):
+            continue
+        names = _strings(node.inputs[1]) if len(node.inputs) > 1 else []
+        pieces = _strings(node.inputs[2]) if len(node.inputs) > 2 else []
+        for index, value in enumerate(node.outputs):
+            if index < len(names):
+                piece = pieces[index] if index < len(pieces) else ""
+                for variable in _assigned(value):
+                    yield variable.name, (names[index], piece)
+
+
+def _strings(value: Value) -> list[str]:
+    tensor = value.constant
+    if tensor is None or tensor.dtype is not DType.STRING or tensor.size > 1 << 20:
+        return []
+    return [text.decode("utf-8", "replace") for text in tensor.array().reshape(-1)]
+
+
+def _assigned(value: Value) -> Iterator[Node]:
+    """The variables to which a restored value goes, through identities and reshapes."""
+    waiting, seen = [value], {value}
+    while waiting:
+        value = waiting.pop()
+        for user in value.users:
+            if user.op in _RESTORING and len(user.inputs) > 1 and user.inputs[1] is value:
+                yield _root(user.inputs[0]).producer
+            elif user.op in (*_PASSING, "Reshape"):
+                fresh = [each for each in user.outputs if each not in seen]
+                seen.update(fresh)
+                waiting += fresh
+
+
+def _root(value: Value) -> Value:
+    while value.producer.op in _PASSING:
+        value = value.producer.inputs[value.index]
+    return value
+
+
+def _shared_name(node: Node) -> str:
+    name = node.get("shared_name")
+    return name if isinstance(name, str) else ""
+
+
+def _piece_of(tensor: Tensor, piece: str, node: Node) -> Tensor:
+    """The stretch of a partitioned variable: `4 3 0,2:-` is shape 4, 3 and rows 0 and 1 (start, length) of all columns."""
+    if not piece:
+        return tensor
+    extents = piece.rsplit(" ", maxsplit=1)[-1].split(":")
+    places = []
+    try:
+        for extent in extents:
+            start, length = (0, None) if extent == "-" else map(int, extent.split(","))
+            places.append(slice(start, None if length is None else start + length))
+        part = tensor.array()[tuple(places)]
+    except (ValueError, IndexError) as error:
+        raise SourceError(f"the slice '{piece}' of variable '{node.name}' does not fit its values") from error
+    return ArrayTensor(np.ascontiguousarray(part), tensor.dtype)
+
+
+def _shaped_as(tensor: Tensor, node: Node) -> Tensor:
+    """SourceError when the values are not of the variable's type or shape."""
+    dtype, shape = node.get("dtype"), node.get("shape")
+    if isinstance(dtype, DType) and dtype is not tensor.dtype:
+        raise SourceError(f"variable '{node.name}' is {dtype}, its values in the checkpoint are {tensor.dtype}")
+    if isinstance(shape, tuple) and all(isinstance(dim, int) for dim in shape) and shape != tensor.shape:
+        sizes = [int(dim) for dim in shape]
+        if int(np.prod(sizes, dtype=object)) != tensor.size:
+            raise SourceError(f"variable '{node.name}' has the shape {sizes}, its values in the checkpoint {list(tensor.shape)}")
+        return ReshapedTensor(tensor, sizes)
+    return tensor
+
+
+# -- freezing ------------------------------------------------------------------------------------------------------
+
+
+def freeze_variables(graph: Graph, run: set[Node]) -> int:
+    """Replace the variables that no node of `run` changes by constants; how many.
+
+    `run` are the nodes that run when the outputs are asked for, those that others wait for included.
+    """
+    count = 0
+    for node in [each for each in graph.nodes if each.name in graph.variables]:
+        uses = list(_uses(node))
+        if any(_changes(user, value) and user in run for user, value in uses):
+            continue
+        _freeze(graph, node, [user for user, value in uses if not _changes(user, value)])
+        count += 1
+    return count
+
+
+def _uses(node: Node) -> Iterator[tuple[Node, Value]]:
+    """(reader, what it reads) of the variable or its handle, seen through identities of a handle."""
+    waiting = list(node.outputs)
+    while waiting:
+        value = waiting.pop()
+        for user in dict.fromkeys(value.users):
+            if node.op in HANDLES and user.op in _PASSING:
+                waiting += [out for out, given in zip(user.outputs, user.inputs, strict=False) if given is value]
+            else:
+                yield user, value
+
+
+def _changes(user: Node, value: Value) -> bool:
+    """Whether the node may change the variable: of a handle, whatever is not known to read only."""
+    if value.dtype is DType.RESOURCE:
+        return user.op not in _READING
+    return user.op.startswith(_WRITING) and bool(user.inputs) and user.inputs[0] is value
+
+
+def _freeze(graph: Graph, node: Node, readers: list[Node]) -> None:
+    tensor, name = graph.variables[node.name], node.name
+    graph.rename(node, graph.unique_name(f"{name}/variable"))
+    graph.variables[node.name] = graph.variables.pop(name)
+    constant = graph.constant(tensor, name, before=node, origin=node.origin)
+    for user in readers:
+        if node.op in REFERENCES:
+            user.set_inputs([constant if each.producer is node else each for each in user.inputs])
+        else:
+            _read_constant(graph, user, constant)
+
+
+def _read_constant(graph: Graph, user: Node, constant: Value) -> None:
+    """What reads a variable by its handle reads a constant."""
+    if user.op == "ReadVariableOp":
+        attrs = {"T": constant.dtype}
+        made = ops.add(graph, "Identity", [constant], attrs, name=f"{user.name}/read", origin=user.origin, before=user)
+    elif user.op == "VariableShape":
+        attrs = {"out_type": user.get("out_type", DType.INT32)}
+        made = ops.add(graph, "Shape", [constant], attrs, name=f"{user.name}/read", origin=user.origin, before=user)
+    elif user.op == "ResourceGather":
+        axis = graph.constant(np.asarray(user.get("batch_dims", 0), np.int32), f"{user.name}/axis", before=user)
+        attrs = {"batch_dims": user.get("batch_dims", 0)}
+        made = ops.add(graph, "GatherV2", [constant, user.inputs[1], axis], attrs, name=f"{user.name}/read", before=user)
+    elif user.op == "ResourceGatherNd":
+        made = ops.add(graph, "GatherNd", [constant, user.inputs[1]], name=f"{user.name}/read", origin=user.origin, before=user)
+    elif user.op == "VarIsInitializedOp":
+        made = graph.constant(_yes(), f"{user.name}/read", before=user, origin=user.origin).producer
+    else:
+        return
+    name = user.name
+    graph.replace_uses(user.outputs[0], made.outputs[0])
+    graph.rename(user, graph.unique_name(f"{name}/of_variable"))
+    graph.rename(made, name)
+
+
+def _yes() -> Array:
+    return np.asarray(True)
+
+
+def variables_among(graph: Graph, needed: set[Node]) -> Mapping[str, str]:
+    """Name -> op of the variables that are still there."""
+    return {node.name: node.op for node in graph.nodes if node in needed and node.op in VARIABLES}
