@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from tensorferry.comparison import OutputError, compare_arrays, compare_outputs
 from tensorferry.errors import FerryError, VerificationError
-from tensorferry.ir import Graph, Port, Value
+from tensorferry.ir import Graph, Port, State, Value
 from tensorferry.runtimes import Run, tensorflow
 from tensorferry.runtimes.reference import can_evaluate, evaluate_graph
 from tensorferry.tensor import Array
@@ -73,12 +73,35 @@ def compute_reference(graph: Graph, inputs: Mapping[str, Array], runtime: str = 
     """
     start = time.perf_counter()
     if runtime == "numpy" and (tensorflow.available() is not None or can_evaluate(graph)):
-        outputs = evaluate_graph(graph, inputs)
+        outputs = call_twice(graph.states, inputs, lambda feeds: evaluate_graph(graph, feeds))
         return Reference(graph, inputs, outputs, "Tensorferry's reference (numpy)", time.perf_counter() - start)
-    feeds = {_tensor_name(port): inputs[port.name] for port in graph.inputs}
-    results, version = tensorflow.run_graphdef(serialize_graphdef(graph), feeds, [_tensor_name(port) for port in graph.outputs])
-    named = {port.name: result for port, result in zip(graph.outputs, results, strict=True)}
-    return Reference(graph, inputs, named, version, time.perf_counter() - start)
+    wanted, version = [_tensor_name(port) for port in graph.outputs], ""
+    serialized = serialize_graphdef(graph)
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        nonlocal version
+        results, version = tensorflow.run_graphdef(
+            serialized, {_tensor_name(port): feeds[port.name] for port in graph.inputs}, wanted
+        )
+        return {port.name: result for port, result in zip(graph.outputs, results, strict=True)}
+
+    outputs = call_twice(graph.states, inputs, run)
+    return Reference(graph, inputs, outputs, version, time.perf_counter() - start)
+
+
+SECOND_CALL = " (second call)"
+"""Behind the name of an output: what it is when the model is called again."""
+
+
+def call_twice(
+    states: Mapping[str, State], inputs: Mapping[str, Array], run: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+) -> Mapping[str, Array]:
+    """A run's outputs; of a graph with variables also those of a second run, which begins with what the first has left."""
+    first = run(inputs)
+    if not states:
+        return first
+    second = run({**inputs, **{name: first[state.output] for name, state in states.items()}})
+    return {**first, **{f"{name}{SECOND_CALL}": array for name, array in second.items()}}
 
 
 def _tensor_name(port: Port) -> str:
@@ -98,10 +121,10 @@ def check_target(kind: str, path: Path, reference: Reference, tolerance: float) 
         return skipped(missing, tolerance)
     start = time.perf_counter()
     try:
-        run: Run = runtime.run(path, reference.inputs)
+        run, expected = _run_calls(runtime, path, reference)
     except FerryError as error:
         return Check("failed", runtime.NAME, reference.runtime, tolerance, reason=_brief(error))
-    outputs = compare_outputs(reference.outputs, run.outputs, tolerance)
+    outputs = compare_outputs(expected, run.outputs, tolerance)
     passed = all(output.passed for output in outputs)
     return Check(
         status="verified" if passed else "failed",
@@ -113,6 +136,23 @@ def check_target(kind: str, path: Path, reference: Reference, tolerance: float) 
         second_opinion="" if passed else ask_plain_kernels(runtime, path, reference, tolerance),
         seconds=time.perf_counter() - start,
     )
+
+
+def _run_calls(runtime: Any, path: Path, reference: Reference) -> tuple[Run, Mapping[str, Array]]:
+    """A run, of a model with variables two, and what is expected of it. Variables are inputs and outputs, or inside the file."""
+    states = reference.graph.states
+    if not states:
+        return runtime.run(path, reference.inputs), reference.outputs
+    if states.keys() <= set(runtime.read_ports(path)[0]):
+        run: Run = runtime.run(path, reference.inputs)
+        outputs = call_twice(states, reference.inputs, lambda feeds: runtime.run(path, feeds).outputs)
+        return replace(run, outputs=outputs), reference.outputs
+    feeds = {name: array for name, array in reference.inputs.items() if name not in states}
+    first, second = runtime.run_in_turn(path, [feeds, feeds])
+    outputs = {**first.outputs, **{f"{name}{SECOND_CALL}": array for name, array in second.outputs.items()}}
+    kept = {state.output for state in states.values()}
+    expected = {name: array for name, array in reference.outputs.items() if name.removesuffix(SECOND_CALL) not in kept}
+    return replace(first, outputs=outputs), expected
 
 
 def _brief(error: FerryError) -> str:

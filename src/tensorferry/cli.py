@@ -260,6 +260,7 @@ def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], *
 @click.option("--to", metavar="tflite|tfjs", help="Kind of the targets if their names do not tell.")
 @click.option("--allow-custom", is_flag=True, help="Pass ops that a target lacks on under their names, for a runtime of yours.")
 @click.option("--allow-select", is_flag=True, help="Write ops that TensorFlow Lite lacks as Select (Flex) operators.")
+@click.option("--state-as-io", is_flag=True, help="Variables that a run assigns become inputs and outputs, as in TensorFlow.js.")
 @click.option(
     "--shard-size",
     type=click.IntRange(0),

@@ -209,8 +209,12 @@ class _Job:
             custom, select = self.options.allow_custom, self.options.allow_select
             if kind == "tflite":
                 fallback = lite_fallback(custom=custom, select=select)
+                if self.options.state_as_io:
+                    _tell_states(graph)
+                    graph.states.clear()
                 facts: TfliteFacts | TfjsFacts = write_tflite(graph, stage.path, fallback=fallback)
             else:
+                _tell_states(graph)
                 facts = write_tfjs(graph, stage.path, shard_size=self.options.shard_size, fallback=js_fallback(custom=custom))
         said = [notice for notice in graph.notices if notice not in prepared.notices]
         return _Written(facts, tuple(dict.fromkeys((*said, *facts.notices))))
@@ -241,15 +245,31 @@ class _Job:
         written: Sequence[_Written],
         checks: Sequence[Check],
     ) -> Report:
+        inside = not self.options.state_as_io and "tfjs" not in kinds
+        hidden = {name for key, state in graph.states.items() for name in (key, state.output)} if inside else set()
         return Report(
             version=__version__,
             source=facts,
-            inputs=_ports(graph.inputs, self.options.inputs),
-            outputs=_ports(graph.outputs, self.options.outputs),
+            inputs=_ports([port for port in graph.inputs if port.name not in hidden], self.options.inputs),
+            outputs=_ports([port for port in graph.outputs if port.name not in hidden], self.options.outputs),
             targets=tuple(map(_target_facts, targets, kinds, written, checks)),
             notices=tuple(dict.fromkeys(prepared.notices)),
             seconds=self.watch.seconds,
             peak_bytes=peak_memory(),
+        )
+
+
+_FEW = 1 << 16
+"""Elements of a variable whose first value is looked at, to tell it."""
+
+
+def _tell_states(graph: Graph) -> None:
+    """What a program has to do about variables that have become inputs and outputs."""
+    for name, state in graph.states.items():
+        elements = set(state.first.array().reshape(-1).tolist()) if state.first.size <= _FEW else set()
+        first = f"{elements.pop()}" if len(elements) == 1 else "the value that the source initialises it with"
+        graph.notices.append(
+            f"variable '{name}' is an input: give it {first} at first, then what the output '{state.output}' was the last time"
         )
 
 

@@ -177,6 +177,15 @@ class Port:
     value: Value
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a variable has become: beside the input that bears its name, the output with its value after the run, and the first
+    value of all."""
+
+    output: str
+    first: Tensor
+
+
 class Graph:
     """Nodes in topological order, with ordered, named inputs and outputs.
 
@@ -189,6 +198,7 @@ class Graph:
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self.assets: dict[str, bytes] = {}
+        self.states: dict[str, State] = {}  # by the name of the input
         self.notices: list[str] = []  # what was decided on the user's behalf, told in the report
         self.signature = ""  # the signature whose inputs and outputs these are; empty when they were found or named
         self.variables: dict[str, Tensor] = {}  # node that holds a variable -> the value it has when the model starts
@@ -313,6 +323,7 @@ class Graph:
         twin.inputs = [Port(port.name, values[port.value]) for port in self.inputs]
         twin.outputs = [Port(port.name, values[port.value]) for port in self.outputs]
         twin.assets = dict(self.assets)
+        twin.states = dict(self.states)
         twin.notices = list(self.notices)
         twin.signature = self.signature
         twin.variables = dict(self.variables)

@@ -33,6 +33,7 @@ class Options:
     `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
     operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
+    `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
     `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
     """
@@ -54,6 +55,7 @@ class Options:
     allow_custom: bool = False
     allow_select: bool = False
     fixed: bool = False
+    state_as_io: bool = False
 
     def __post_init__(self) -> None:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):

@@ -35,11 +35,16 @@ def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None =
     """Random values for every graph input, by public name: floats that reach the net in [-1, 1), integers that are valid where
     they index.
 
-    `sizes` gives numbers for named unknown sizes. Equal seeds give equal values.
+    `sizes` gives numbers for named unknown sizes. Equal seeds give equal values. A variable has its first value.
     """
     generator = np.random.default_rng(seed)
     shapes = choose_shapes(graph, sizes)
-    return {port.name: _random(port.value, shapes[port.name], generator) for port in graph.inputs}
+    return {
+        port.name: graph.states[port.name].first.array()
+        if port.name in graph.states
+        else _random(port.value, shapes[port.name], generator)
+        for port in graph.inputs
+    }
 
 
 def choose_shapes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
 from tensorferry.readers.sizes import fix_sizes, give_shapes
+from tensorferry.readers.state import carry_state, state_names
 from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
 from tensorferry.readers.typing import name_dims, retype
 from tensorferry.readers.variables import VARIABLES, freeze_variables, variables_among
@@ -64,18 +65,21 @@ def select(
     fit, SourceError for unfrozen variables.
     """
     resolve_tables(graph)
-    wanted = None if inputs is None else _resolve_all(graph, inputs, "input")
+    given, graph.inputs, kept = graph.inputs, [], state_names(graph)
     if outputs is not None:
-        graph.outputs = _resolve_all(graph, outputs, "output")
+        graph.outputs = _resolve_all(graph, [name for name in outputs if name not in kept], "output")
     elif not graph.signature:
         graph.outputs = _find_ports(graph)
+    carry_state(graph, _run(graph))
+    states = graph.inputs
+    wanted = None if inputs is None else _resolve_all(graph, [name for name in inputs if name not in graph.states], "input")
     if wanted is None:
         needed = _needed(port.value for port in graph.outputs)
         if graph.signature:
-            wanted = [port for port in graph.inputs if outputs is None or port.value.producer in needed]
+            wanted = [port for port in given if outputs is None or port.value.producer in needed]
         else:
-            wanted = [Port(value.name, value) for value in find_inputs(graph, needed)]
-    graph.inputs = [_cut(graph, port) for port in wanted]
+            wanted = [Port(value.name, value) for value in find_inputs(graph, needed) if value.name not in graph.states]
+    graph.inputs = [*(_cut(graph, port) for port in wanted), *states]
     _settle_defaults(graph)
     freeze_variables(graph, _run(graph))
     needed = _needed(port.value for port in graph.outputs)
@@ -304,7 +308,7 @@ def _refuse_variables(graph: Graph, needed: set[Node]) -> None:
     if changed:
         raise SourceError(
             f"the model changes {len(changed)} variable{'s' if len(changed) > 1 else ''} while it runs",
-            why="state cannot be carried over yet",
+            why="the ops that change them are not known to be carried over",
             where=_shortened(changed),
             remedy="choose --outputs that do not need the change",
         )

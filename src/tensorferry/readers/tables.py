@@ -5,7 +5,6 @@ TensorFlow fills a table beside the model, by an op that no output reads; it is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.errors import SourceError
-from tensorferry.ir import Graph, Node, Value
-from tensorferry.tensor import Array, ArrayTensor, DType, Tensor
+from tensorferry.ir import Graph, Node
+from tensorferry.readers.computing import compute_constant
+from tensorferry.tensor import Array, DType, Tensor
 
 TABLES = frozenset(
     {"HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2", "MutableDenseHashTable", "MutableDenseHashTableV2"}
@@ -32,9 +32,6 @@ FIRST_NUMBER = 1000
 
 LARGEST_VOCABULARY = 64 << 20
 """Bytes of a text file that is taken in."""
-
-MOST_COMPUTED, MOST_ELEMENTS = 8, 1 << 24
-"""How deep what fills a table is computed, and how much of it there may be."""
 
 _WHOLE_LINE, _LINE_NUMBER = -2, -1
 
@@ -84,27 +81,9 @@ def _readers(table: Node) -> Iterator[Node]:
                 yield user
 
 
-def _constant(value: Value, left: int = MOST_COMPUTED) -> Tensor | None:
-    """A constant, or what a few pure ops make of constants: TensorFlow often fills a table with a Range."""
-    node = value.producer
-    if node.op in _PASSING:
-        return _constant(node.inputs[0], left)
-    if value.constant is not None or left <= 0:
-        return value.constant
-    spec = ops.find(node.op)
-    if spec is None or not spec.pure or spec.evaluate is None or any(True for _nested in node.graphs()):
-        return None
-    inputs = [_constant(each, left - 1) for each in node.inputs]
-    size = value.static_shape
-    if size is None or not node.inputs or math.prod(size) > MOST_ELEMENTS:
-        return None
-    arrays = [tensor.array() for tensor in inputs if tensor is not None]
-    return ArrayTensor(ops.evaluate(node, arrays)[value.index], value.dtype) if len(arrays) == len(inputs) else None
-
-
 def _contents(graph: Graph, node: Node) -> _Contents | None:
     if node.op in _FILLS:
-        keys, values = (_constant(value) for value in node.inputs[1:3])
+        keys, values = (compute_constant(value) for value in node.inputs[1:3])
         return _Contents(keys, values) if keys is not None and values is not None else None
     return _from_file(graph, node) if node.op in _FILE_FILLS else None
 
@@ -130,7 +109,7 @@ def _rewrite(graph: Graph, node: Node, contents: _Contents, number: int) -> None
 
 def _from_file(graph: Graph, node: Node) -> _Contents | None:
     """A vocabulary that lies beside the graph, column by column (tensorflow/core/kernels/lookup_util.cc)."""
-    name = _constant(node.inputs[1])
+    name = compute_constant(node.inputs[1])
     text = graph.assets.get(asset_name(name)) if name is not None else None
     table = _table_of(node)
     if text is None or table is None:
@@ -155,7 +134,7 @@ def asset_name(name: Tensor) -> str:
 def load_vocabularies(graph: Graph, folder: Path) -> None:
     """Take in the text files that tables are filled from, if they lie beside the graph or in its folder of assets."""
     for node in graph.nodes:
-        name = _constant(node.inputs[1]) if node.op in _FILE_FILLS else None
+        name = compute_constant(node.inputs[1]) if node.op in _FILE_FILLS else None
         if name is None or not (last := asset_name(name)):
             continue
         for path in (folder / last, folder / "assets" / last):

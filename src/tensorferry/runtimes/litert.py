@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -40,6 +40,12 @@ def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_inter
     with LiteRtModel(path, threads=threads, keep_intermediates=keep_intermediates) as model:
         outputs = model.run(inputs)
         return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
+
+
+def run_in_turn(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]]) -> list[Run]:
+    """Run a file several times; its variables live on from one call to the next."""
+    with LiteRtModel(path) as model:
+        return [Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})") for inputs in calls]
 
 
 def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Run:

@@ -14,7 +14,7 @@ from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
 from tensorferry.targets import LiteBody, LiteOp, Ref, Temp
-from tensorferry.tensor import DType, Tensor
+from tensorferry.tensor import CastTensor, DType, Tensor
 from tensorferry.wire import tflite_schema
 from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
 
@@ -94,7 +94,9 @@ Fallback = Callable[[Node, Declined], Sequence[LiteOp]]
 
 def make_program(graph: Graph, signature: str, fallback: Fallback | None = None) -> Program:
     """Lower every node and number everything. UnsupportedError names all nodes that cannot be expressed."""
-    program = Program(signature, tuple(port.name for port in graph.inputs), tuple(port.name for port in graph.outputs))
+    kept = {state.output for state in graph.states.values()}
+    inputs = tuple(port.name for port in graph.inputs if port.name not in graph.states)
+    program = Program(signature, inputs, tuple(port.name for port in graph.outputs if port.name not in kept))
     pools = _Pools(program, fallback)
     pools.subgraph_of(graph)
     pools.refusals.raise_if_any()
@@ -176,10 +178,16 @@ class _Lowering:
 
     def run(self) -> None:
         inputs = {port.value.producer for port in self._graph.inputs}
+        states = self._graph.states
         numbers = [
-            self._try(port.value.producer, lambda value: (self._number_value(value),), port.value) for port in self._graph.inputs
+            self._try(port.value.producer, lambda value: (self._number_value(value),), port.value)
+            for port in self._graph.inputs
+            if port.name not in states
         ]
         self._subgraph.inputs = tuple(number for found in numbers for number in found)
+        for port in self._graph.inputs:
+            if port.name in states:
+                self._try(port.value.producer, self._read_variable, port)
         for node in self._graph.nodes:
             if node not in inputs and node.op not in _WITHOUT_OPERATOR:
                 self._try(node, self._lower, node)
@@ -187,8 +195,41 @@ class _Lowering:
                 self._pools.refusals.note(
                     node, Declined("it is read, but it is no input of the graph", remedy="name it among the inputs")
                 )
-        numbers = [self._try(port.value.producer, self._number_output, port) for port in self._graph.outputs]
+        kept = {state.output: name for name, state in states.items()}
+        numbers = [
+            self._try(port.value.producer, self._number_output, port) for port in self._graph.outputs if port.name not in kept
+        ]
         self._subgraph.outputs = tuple(number for found in numbers for number in found)
+        for port in self._graph.outputs:
+            if port.name in kept:
+                self._try(port.value.producer, self._assign_variable, (kept[port.name], port.value))
+
+    # -- variables -------------------------------------------------------------------------------------------------
+
+    def _read_variable(self, port: Port) -> tuple[int, ...]:
+        """A variable's value before the run, and, once, the first of all. Everything else comes between reading and assigning."""
+        first = self._graph.states[port.name].first
+        dtype = port.value.dtype
+        tensor = first if first.dtype is dtype else CastTensor(first, dtype)
+        options = {"container": "", "shared_name": port.name}
+        filled, handle = (Temp("handle", DType.RESOURCE, (1,)) for _ in range(2))
+        assign = (LiteOp("VAR_HANDLE", (), (filled,), options), LiteOp("ASSIGN_VARIABLE", (filled, tensor), ()))
+        self.add_operators(
+            [
+                LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": LiteBody(f"{port.name}/first", assign)}),
+                LiteOp("VAR_HANDLE", (), (handle,), options),
+                LiteOp("READ_VARIABLE", (handle,), (port.value,)),
+            ],
+            port.name,
+        )
+        return ()
+
+    def _assign_variable(self, named: tuple[str, Value]) -> tuple[int, ...]:
+        name, value = named
+        handle = Temp("handle", DType.RESOURCE, (1,))
+        options = {"container": "", "shared_name": name}
+        self.add_operators([LiteOp("VAR_HANDLE", (), (handle,), options), LiteOp("ASSIGN_VARIABLE", (handle, value), ())], name)
+        return ()
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
