@@ -12,7 +12,7 @@ from typing import Any
 FILE = Path(__file__).parent.parent / "src" / "tensorferry" / "wire" / "tensorflow.ops"
 
 PASSED_OVER = re.compile(
-    r"TPU|^Xla|^Experimental|Dataset|^Collective|^Nccl|^Boosted|BigQuery|Cudnn.*Backprop|^SdcaO|^Sdca|^Tensor(Forest|Tree|RT)|^Decision|"
+    r"TPU|^Xla(?!Dynamic|Dot|Einsum|Pad)|^Experimental|Dataset|^Collective|^Nccl|^Boosted|BigQuery|Cudnn.*Backprop|^SdcaO|^Sdca|^Tensor(Forest|Tree|RT)|^Decision|"
     r"Optional|^SnapshotD|^Uniform.*Quantized|Iterator|^Load|^Retrieve|^Recv|^Send|Rpc|Queue|Barrier|Accumulator|Writer|^Mutex|^Stage|"
     r"^Unstage|^MapStage|^OrderedMap|^MapPeek|^MapUnstage|^MapClear|^MapSize|^MapIncomplete|^Checkpoint|^Distributed|^EagerPy|^PyFunc|"
     r"^Sparse(Apply|Matrix|Cross)|^Resource(Sparse)?Apply|^Apply|Reader|^Fused(Pad|Resize)|^Debug(Nan|Numeric)|^Quantized|^Risc|^Kmc|^WholeFile"

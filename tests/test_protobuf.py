@@ -108,7 +108,7 @@ def test_stream_must_keep_its_promise() -> None:
 
 def test_dtype_numbers_are_tensorflows() -> None:
     for number, dtype in DTYPES.items():
-        assert tf.as_dtype(number).name == dtype.value
+        assert tf.as_dtype(number).name.removeprefix("q") == dtype.value  # quantised types are stored as plain ones
         assert decode_dtype(number + 100) is dtype
     assert decode_dtype(24) is DType.UNKNOWN
     assert decode_dtype(-1) is DType.UNKNOWN
@@ -269,7 +269,7 @@ def test_impossible_constants(tmp_path: Path, dims: tuple[int, ...], content: by
 
 
 def test_element_types_without_counterpart(tmp_path: Path) -> None:
-    for number in (0, 11, 20, 24, 99):
+    for number in (0, 20, 24, 99):
         with pytest.raises(UnreadableConstant):
             read_tensor(tmp_path, tensor_pb2.TensorProto(dtype=number))
 
