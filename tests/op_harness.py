@@ -104,7 +104,16 @@ def feeds(case: Case) -> dict[str, Array]:
 
 
 SIZED_BY_DATA = frozenset(
-    {"NonMaxSuppression", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5"}
+    {
+        "StringSplit",
+        "StringSplitV2",
+        "StringNGrams",
+        "NonMaxSuppression",
+        "NonMaxSuppressionV2",
+        "NonMaxSuppressionV3",
+        "NonMaxSuppressionV4",
+        "NonMaxSuppressionV5",
+    }
 )
 """Ops of which nobody can say how much comes out before they have run."""
 
@@ -177,7 +186,7 @@ def evaluate_graph(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:
 # -- TensorFlow ----------------------------------------------------------------------------------------------------
 
 CHANNELS_FIRST = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
-NO_OP_DEF_ATTRS = ("activation", "activation_alpha")
+NO_OP_DEF_ATTRS = ("activation", "activation_alpha", "index_dtype")
 
 
 def run_tensorflow(case: Case) -> list[Array]:
@@ -386,7 +395,7 @@ def can_express(case: Case, target: str) -> bool:
     activation = case.example.attrs.get("activation")
     if activation is not None and activation not in case.spec.fuses.get(target, ()):
         return False
-    return getattr(case.spec, f"to_{target}") is not None or case.spec.expand is not None
+    return getattr(case.spec, f"to_{target}") is not None or (case.spec.expand is not None and target in case.spec.expands_for)
 
 
 def target_graph(case: Case, target: str, *, pipeline: bool, unknown: Unknown | None = None) -> Graph:

@@ -144,6 +144,7 @@ NEEDS_KNOWN_BATCH = {
         "BatchMatMulV2",
         "Lstm",
         "BroadcastArgs",
+        "ReduceJoin",
     },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,

@@ -404,7 +404,7 @@ def _support(op: str, target: str) -> str:
     lowering: Callable[[Node], Sequence[LiteOp | JsNode]] | None = spec.to_tflite if target == "tflite" else spec.to_tfjs
     if lowering is not None:
         return "direct"
-    return "missing" if spec.expand is None else "rewritten"
+    return "missing" if spec.expand is None or target not in spec.expands_for else "rewritten"
 
 
 def _plain(data: Any) -> Any:

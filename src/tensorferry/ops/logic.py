@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Node, Typed, format_shape
+from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Typed, format_shape
 from tensorferry.ops.dims import merge_shapes
 from tensorferry.ops.elementwise import expand_unsigned_order
 from tensorferry.ops.kernels import BOOLS, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
+from tensorferry.ops.string_choices import expand_text_choice, expand_text_equality
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
 
@@ -78,7 +79,11 @@ def _equality(name: str, lite_name: str, compute: Callable[..., Array]) -> OpSpe
     """As `_pair`; booleans and strings can be told apart too."""
     kernel = LiteKernel(lite_name, NUMBERS | BOOLS | {DType.STRING}, {DType.STRING: 3})
     spec = _pair(name, lite_name, NUMBERS, compute, _equality_examples, {"incompatible_shape_error": True})
-    return replace(spec, to_tflite=kernel, to_tfjs=_js_equality)
+    return replace(spec, to_tflite=kernel, to_tfjs=_js_equality, expand=_expand_equality)
+
+
+def _expand_equality(graph: Graph, node: Node) -> bool:
+    return (expand_text_equality if node.inputs[0].dtype is DType.STRING else expand_unsigned_order)(graph, node)
 
 
 def _js_equality(node: Node) -> list[JsNode]:
@@ -93,7 +98,8 @@ def _equality_examples() -> Iterator[Example]:
     words = np.array([[b"a", b"bc"], [b"", b"bc"]], object)
     no_web = {"tfjs": "compares no strings"}
     yield Example((words, words[:, ::-1].copy()), declines=no_web, note="string")
-    yield Example((words, np.array([b"bc"], object)), constants=(1,), declines=no_web, note="strings and one")
+    yield Example((words, np.array([b"bc"], object)), constants=(1,), note="strings and one")
+    yield Example((np.array(b"", object), words), constants=(0,), note="one and strings")
 
 
 # -- choosing ------------------------------------------------------------------------------------------------------
@@ -151,7 +157,7 @@ def _js_select(node: Node) -> list[JsNode]:
 def _js_choose(condition: Ref, node: Node) -> list[JsNode]:
     """The WebAssembly backend reads beyond the end of booleans, so these are chosen by logic."""
     _, x, y = node.inputs
-    if x.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+    if x.dtype in (DType.COMPLEX64, DType.COMPLEX128, DType.STRING):
         raise Declined(f"TensorFlow.js does not choose between {x.dtype}")
     if x.dtype is not DType.BOOL:
         return [JsNode("SelectV2", (condition, x, y), tuple(node.outputs), {"T": x.dtype})]
@@ -173,6 +179,8 @@ def _select_examples() -> Iterator[Example]:
     for dtype in (np.int32, np.int64):
         yield Example((x > 0, (x * 9).astype(dtype), (y * 9).astype(dtype)), note=dtype.__name__)
     yield Example((x > 0, x > y, y > 0), note="bool")
+    words = np.array([[b"a", b"bc"], [b"", b"d"]], object)
+    yield Example((np.array([True, False]), words, words[::-1].copy()), note="string", declines={"tflite": "string"})
 
 
 def _select_v2_examples() -> Iterator[Example]:
@@ -183,6 +191,8 @@ def _select_v2_examples() -> Iterator[Example]:
     yield Example((sample(2, 1, 3, 1, 2) > 0, sample(1, 2, 1, 2, 1), sample(2)), note="five dims")
     yield Example((x > 0, (x * 9).astype(np.int32), np.array([4], np.int32)), note="int32")
     yield Example((x > 0, x[:1] > y[:1], y > 0), note="bool")
+    words = np.array([[b"a", b"bc", b""]], object)
+    yield Example((x > 0, words, np.array([[b"no"]], object)), note="string", declines={"tflite": "string"})
 
 
 SPECS = (
@@ -209,6 +219,8 @@ SPECS = (
         evaluate=_select,
         to_tflite=_lite_select("SELECT"),
         to_tfjs=_js_select,
+        expand=expand_text_choice,
+        expands_for=("tfjs",),
         examples=_select_examples,
     ),
     OpSpec(
@@ -218,6 +230,8 @@ SPECS = (
         evaluate=lambda _node, condition, x, y: np.where(condition, x, y),
         to_tflite=_lite_select("SELECT_V2"),
         to_tfjs=lambda node: _js_choose(node.inputs[0], node),
+        expand=expand_text_choice,
+        expands_for=("tfjs",),
         examples=_select_v2_examples,
     ),
 )

@@ -76,6 +76,8 @@ class OpSpec:
     to_tflite: ToTflite | None = None
     to_tfjs: ToTfjs | None = None
     expand: Expand | None = None
+    expands_for: tuple[str, ...] = ("tflite", "tfjs")
+    """The targets that have what `expand` writes."""
     fuses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Target -> activations the target's operator can apply to its result by itself."""
     takes_bias: bool = False

@@ -41,7 +41,7 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
         return 0
     if _fit(graph, node, spec, target) or move_places(graph, node, spec):
         return 1
-    if spec.expand is None:
+    if spec.expand is None or target not in spec.expands_for:
         return decline(log, node, f"{target} has no form of it ({why})")
     split = _split_bias(graph, node, spec)
     try:
