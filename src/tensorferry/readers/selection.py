@@ -16,6 +16,7 @@ from tensorferry.readers.state import carry_state, state_names
 from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
 from tensorferry.readers.typing import name_dims, retype
 from tensorferry.readers.variables import VARIABLES, freeze_variables, variables_among
+from tensorferry.readers.watching import tell_watchers
 from tensorferry.tensor import DType, FilledTensor, Tensor
 
 _BESIDE_FAMILIES = (
@@ -23,7 +24,9 @@ _BESIDE_FAMILIES = (
     ("Assign", "InitializeTable", "LookupTableImport", "LookupTableInsert"),
     ("ResourceScatter",),
     ("ScalarSummary", "HistogramSummary", "ImageSummary", "AudioSummary", "TensorSummary", "MergeSummary", "WriteSummary"),
-    ("QueueEnqueue", "QueueClose", "NoOp", "Assert", "PrintV2", "Abort"),
+    ("WriteScalarSummary", "WriteHistogramSummary", "WriteImageSummary", "WriteAudioSummary", "WriteRawProtoSummary"),
+    ("SummaryWriter", "FlushSummaryWriter", "CloseSummaryWriter", "CreateSummary"),
+    ("QueueEnqueue", "QueueClose", "NoOp", "Assert", "PrintV2", "StringFormat", "Abort"),
 )
 _BESIDE = tuple(name for family in _BESIDE_FAMILIES for name in family)
 """How the names of ops begin that stand beside a model: saving, initialising, training, logging, asserting. They are no outputs;
@@ -83,6 +86,7 @@ def select(
     _settle_defaults(graph)
     freeze_variables(graph, _run(graph))
     needed = _needed(port.value for port in graph.outputs)
+    tell_watchers(graph, _run(graph))
     _refuse_variables(graph, needed)
     refuse_empty_tables(needed)
     _refuse_other_inputs(graph, needed)
