@@ -82,6 +82,29 @@ class SourceFile:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
+class MemoryFile(SourceFile):
+    """Bytes in memory that stand for a file: those of a graph that was written in another form than it is read in."""
+
+    def __init__(self, path: str | os.PathLike[str], data: bytes) -> None:
+        self.path = Path(path)
+        self.size = len(data)
+        self.view = memoryview(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Copy `length` bytes at `offset`."""
+        data = bytes(self.view[offset : offset + length])
+        if len(data) != length:
+            raise self._ended_early(offset + len(data))
+        return data
+
+    def piece(self, offset: int, length: int) -> bytes | memoryview:
+        """`length` bytes at `offset`."""
+        return self.view[offset : offset + length] if offset + length <= self.size else self.read(offset, length)
+
+    def release(self, offset: int, length: int) -> None:
+        """Nothing is mapped, so nothing is given back."""
+
+
 def _open_at_once(path: str, flags: int) -> int:
     """Opening a pipe that nobody writes to would wait for ever."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

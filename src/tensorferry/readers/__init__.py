@@ -11,6 +11,7 @@ from tensorferry.readers.checkpoint import find_prefix
 from tensorferry.readers.detect import FORMATS, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel
+from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
 from tensorferry.readers.variables import restore_variables
 from tensorferry.wire.bundle import Bundle
 
@@ -54,6 +55,10 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -
         raise OptionError("tags are for SavedModels; this is another kind of source", remedy="leave out --tags")
     if source.kind == "metagraph":
         return read_metagraph(source.file, signature=signature)
+    if source.kind == "tfjs":
+        return read_graph_model(source.file)
+    if source.kind == "tfjs0":
+        return read_old_graph_model(source.file)
     if signature is not None:
         raise OptionError("a plain graph has no signatures", remedy="name its --inputs and --outputs instead of a --signature")
     return read_graphdef(source.file)

@@ -12,18 +12,28 @@ from itertools import islice
 from pathlib import Path
 
 from tensorferry.errors import SourceError
-from tensorferry.storage import SourceFile
+from tensorferry.storage import MemoryFile, SourceFile
+from tensorferry.wire.named import encode
 from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
 from tensorferry.wire.tensorflow import GraphDef
+from tensorferry.wire.textform import parse
 
 FORMATS = {
     "graphdef": "TensorFlow GraphDef",
     "savedmodel": "TensorFlow SavedModel",
     "metagraph": "TensorFlow MetaGraph with its checkpoint",
+    "tfjs": "TensorFlow.js graph model",
+    "tfjs0": "TensorFlow.js 0.x graph model",
 }
 """Kinds of sources that can be read, with the name a person knows them by."""
 
+OLD_TFJS = "tensorflowjs_model.pb"
+"""The topology of TensorFlow.js 0.x; its constants have no values."""
+
+MANIFEST = "weights_manifest.json"
+
 _HEAD = 4096
+_MOST_TEXT = 512 << 20
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 """Last bytes of a sorted-string table, little-endian 0xdb4775248b80fb57 (tensorflow/core/lib/io/format.h)."""
 
@@ -98,11 +108,6 @@ _FOREIGN = (
         _WEIGHTS_ONLY,
         _starts(b"model_checkpoint_path"),
     ),
-    Foreign(
-        "a graph in text form (.pbtxt)",
-        "write it in binary form, in TensorFlow: tf.io.write_graph(graph_def, folder, 'model.pb', as_text=False)",
-        lambda head, _file: _GRAPH_TEXT.match(head) is not None,
-    ),
 )
 
 
@@ -128,11 +133,33 @@ def recognize(path: str | os.PathLike[str]) -> Source:
             raise _not_a_graph(place, foreign.what, foreign.remedy)
     if re.fullmatch(r".*\.data-\d{5}-of-\d{5}", place.name):
         raise _not_a_graph(place, "a part of a TensorFlow checkpoint (its values)", _WEIGHTS_ONLY)
+    if _GRAPH_TEXT.match(head):
+        return _recognize_text_form(file)
     if _is_text(head):
         if head.lstrip()[:1] in (b"{", b"["):
-            raise _about_json(place, file)
-        raise _not_a_graph(place, "text", "name the model's binary file (.pb)")
-    return Source(_kind_of_message(place, whole(file.view)), file)
+            return _recognize_json(place, file)
+        raise _not_a_graph(place, "text", "name the model's own file")
+    kind = _kind_of_message(place, whole(file.view))
+    if kind == "graphdef" and place.name == OLD_TFJS and place.with_name(MANIFEST).is_file():
+        kind = "tfjs0"
+    return Source(kind, file)
+
+
+def _recognize_text_form(file: SourceFile) -> Source:
+    """A graph written as text is read as the bytes it stands for."""
+    if file.size > _MOST_TEXT:
+        raise _not_a_graph(file.path, f"text of {file.size} bytes", "write it in binary form, which is a fraction of that")
+    try:
+        data = parse(bytes(file.view).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _not_a_graph(file.path, "a graph in text form with bytes that are no text", "write it anew") from error
+    kind, message = ("graphdef", "GraphDef")
+    if "meta_graphs" in data or "saved_model_schema_version" in data:
+        kind, message = ("savedmodel", "SavedModel")
+    elif "graph_def" in data or "meta_info_def" in data:
+        kind, message = ("metagraph", "MetaGraphDef")
+    encoded = b"".join(bytes(chunk) for chunk in encode(message, data).chunks())
+    return Source(kind, MemoryFile(file.path, encoded))
 
 
 def _not_a_graph(path: Path, what: str, remedy: str) -> SourceError:
@@ -149,8 +176,9 @@ def _is_text(head: bytes) -> bool:
 
 
 def _recognize_folder(path: Path) -> Source:
-    if (path / "saved_model.pb").is_file():
-        return Source("savedmodel", SourceFile(path / "saved_model.pb"))
+    for name in ("saved_model.pb", "saved_model.pbtxt", "model.json", OLD_TFJS):
+        if (path / name).is_file():
+            return recognize(path / name)
     raise _about_folder(path)
 
 
@@ -159,22 +187,24 @@ def _about_folder(path: Path) -> SourceError:
     if below:
         remedy = f"name the folder inside it that is one: {', '.join(below[:5])}"
         return _not_a_graph(path, "a folder of SavedModels", remedy)
-    if (path / "model.json").exists():
-        return _not_a_graph(path, "a TensorFlow.js model folder", "it cannot be read yet; start from the model it was made of")
     if (path / "checkpoint").exists() or any(path.glob("*.ckpt*.index")):
         return _not_a_graph(path, "a folder of checkpoints", _WEIGHTS_ONLY)
     models = sorted(each.name for each in path.glob("*.pb"))[:5]
     return _not_a_graph(path, "a folder", f"name the file inside it: {', '.join(models)}" if models else "name a file")
 
 
-def _about_json(path: Path, file: SourceFile) -> SourceError:
+def _recognize_json(path: Path, file: SourceFile) -> Source:
     try:
-        content = json.loads(bytes(file.view)) if file.size < 64 << 20 else None
+        content = json.loads(bytes(file.view)) if file.size < _MOST_TEXT else None
     except (ValueError, RecursionError):
-        return _not_a_graph(path, "JSON-like text", "name the model's binary file (.pb)")
-    if isinstance(content, dict) and ("modelTopology" in content or "weightsManifest" in content):
-        return _not_a_graph(path, "a TensorFlow.js model", "it cannot be read yet; start from the model it was made of")
-    return _not_a_graph(path, "a JSON file", "name the model's binary file (.pb)")
+        raise _not_a_graph(path, "JSON-like text", "name the model's own file") from None
+    if isinstance(content, dict) and "modelTopology" in content:
+        return Source("tfjs", file)
+    if isinstance(content, list) and path.with_name(OLD_TFJS).is_file():
+        return Source("tfjs0", SourceFile(path.with_name(OLD_TFJS)))
+    if isinstance(content, list) and content and isinstance(content[0], dict) and "weights" in content[0]:
+        raise _not_a_graph(path, "a manifest of TensorFlow.js weights without a topology", "name the model.json they belong to")
+    raise _not_a_graph(path, "a JSON file", "name the model's own file")
 
 
 def _kind_of_message(path: Path, message: Span) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Value
+from tensorferry.readers.fused import PRODUCTS, write_apart
 from tensorferry.readers.order import sort_nodes
 from tensorferry.readers.selection import find_inputs, find_outputs
 from tensorferry.readers.tables import load_vocabularies
@@ -77,13 +78,13 @@ def read_graphdef(file: SourceFile) -> Graph:
     return read_graph(file, whole(file.view))
 
 
-def read_graph(file: SourceFile, message: Span) -> Graph:
-    """The graph of a GraphDef that lies somewhere in the file."""
+def read_graph(file: SourceFile, message: Span, constants: Mapping[str, Tensor] | None = None) -> Graph:
+    """The graph of a GraphDef that lies somewhere in the file; `constants` are the values of those it leaves without."""
     contents = scan(message)
     if not contents.nodes:
         raise SourceError(f"'{file.path}' is a graph without nodes", remedy="check that it is the file that was meant")
     graph = Graph(os.fsencode(file.path.stem).decode("utf-8", "replace"))  # a file's name may be no text
-    builder = _Builder(file, contents, graph)
+    builder = _Builder(file, contents, graph, constants or {})
     for source in _ordered(contents.nodes, graph):
         builder.add(source)
     builder.close_loops()
@@ -211,8 +212,9 @@ def _predecessors(node: SourceNode, nodes: Mapping[str, SourceNode]) -> list[str
 class _Builder:
     """Adds nodes one after the other, typed as far as their ops are known."""
 
-    def __init__(self, file: SourceFile, contents: Contents, graph: Graph) -> None:
+    def __init__(self, file: SourceFile, contents: Contents, graph: Graph, constants: Mapping[str, Tensor]) -> None:
         self._file = file
+        self._constants = constants
         self._producer = contents.producer
         self._graph = graph
         self._values: dict[str, list[Value]] = {}
@@ -224,6 +226,9 @@ class _Builder:
         inputs = [self._value(each, source) for each in known]
         op, attrs = self._decode(source)
         _check_kinds(op, attrs, source)
+        if op in PRODUCTS:
+            self._values[source.name] = [write_apart(self._graph, source.name, op, inputs, attrs)]
+            return
         op, attrs = ops.canonical(op, attrs)
         count = self._read.get(source.name, 0)
         guessed = guess_types(op, attrs, count)
@@ -284,7 +289,7 @@ class _Builder:
         if source.op == "Const":
             if not isinstance(attrs.get("value"), Tensor):
                 raise malformed(f"the constant '{source.name}' has no value", source.offset)
-            return "Const", {"value": attrs["value"]}
+            return "Const", {"value": self._constants.get(source.name, attrs["value"])}
         if source.op in ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault"):
             shape = attrs.get("shape")
             if shape is not None and not isinstance(shape, tuple):

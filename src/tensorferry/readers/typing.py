@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorferry import ops
 from tensorferry.errors import FerryError
-from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Typed
+from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Origin, Shape, Typed, Value
 from tensorferry.tensor import DType
 from tensorferry.wire.signatures import signature
 
@@ -66,6 +66,18 @@ def infer_tolerantly(node: Node) -> Sequence[Typed]:
     except FerryError as error:
         log.info("node '%s' (%s): its type is not known: %s", node.name, node.op, error)
         return _known_types(node)
+
+
+def add_tolerantly(graph: Graph, op: str, inputs: Sequence[Value], attrs: Mapping[str, Any], name: str, origin: Origin) -> Node:
+    """Add a node, typed as far as its op's rule can say; with its defaults filled in."""
+    op, filled = ops.canonical(op, attrs)
+    dtype = inputs[0].dtype if inputs else DType.UNKNOWN
+    probe = Node(name, op, inputs, filled, guess_types(op, {"T": dtype, **filled}, 1))
+    try:
+        typed = infer_tolerantly(probe)
+    finally:
+        probe.set_inputs(())
+    return graph.add(op, inputs, filled, typed=typed, name=name, origin=origin)
 
 
 def _known_types(node: Node) -> list[Typed]:

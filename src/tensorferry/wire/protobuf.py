@@ -206,6 +206,9 @@ class Message:
         with np.errstate(over="ignore"):
             self._append(encode_varint(tag << 3 | FIXED32) + np.float32(value).astype("<f4").tobytes())
 
+    def fixed64(self, tag: int, value: bytes) -> None:
+        self._append(encode_varint(tag << 3 | FIXED64) + value)
+
     def data(self, tag: int, value: bytes | str) -> None:
         raw = value.encode() if isinstance(value, str) else value
         self._append(encode_varint(tag << 3 | DELIMITED) + encode_varint(len(raw)) + raw)

@@ -1,0 +1,114 @@
+"""TensorFlow.js graph models: a topology in JSON (or, of 0.x, a GraphDef) beside a manifest of weights."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorferry.errors import SourceError
+from tensorferry.ir import Graph, Typed
+from tensorferry.readers.detect import MANIFEST
+from tensorferry.readers.graphdef import read_graph
+from tensorferry.readers.metagraph import Signature, TensorInfo, apply_signature
+from tensorferry.storage import MemoryFile, SourceFile
+from tensorferry.tensor import DType, Tensor
+from tensorferry.wire.named import encode
+from tensorferry.wire.protobuf import whole
+from tensorferry.wire.webweights import read_manifest
+
+_MOST_JSON = 512 << 20
+_RENAMED = {"FusedDepthwiseConv2dNative": "_FusedDepthwiseConv2dNative"}
+"""Ops that TensorFlow has under another name."""
+
+_BYTES = frozenset({"s", "stringVal", "tensorContent"})
+"""Fields that JSON holds in base64."""
+
+
+def read_graph_model(file: SourceFile) -> Graph:
+    """The model of a `model.json`. SourceError for a layers-model, or for one whose weights do not fit its topology."""
+    document = load_json(file)
+    topology = document.get("modelTopology")
+    if not isinstance(topology, Mapping) or "node" not in topology:
+        raise SourceError(
+            f"'{file.path}' is a TensorFlow.js layers-model, which cannot be read yet",
+            remedy="start from the Keras model it was made of",
+        )
+    weights = read_manifest(document.get("weightsManifest", []), file.path.parent)
+    graph = _read_topology(file.path, topology, weights)
+    graph.name = file.path.parent.name
+    metadata = document.get("userDefinedMetadata")
+    signature = document.get("signature") or (metadata.get("signature") if isinstance(metadata, Mapping) else None)
+    if isinstance(signature, Mapping) and signature.get("outputs"):
+        apply_signature(graph, "serving_default", Signature(_infos(signature, "inputs"), _infos(signature, "outputs")))
+    return graph
+
+
+def read_old_graph_model(file: SourceFile) -> Graph:
+    """The form of TensorFlow.js 0.x: a GraphDef without weights, and a manifest beside it."""
+    weights = read_manifest(load_json(SourceFile(file.path.with_name(MANIFEST))), file.path.parent)
+    graph = read_graph(file, whole(file.view), weights)
+    _tell_unused(graph, weights)
+    return graph
+
+
+def load_json(file: SourceFile) -> Any:
+    """The document. SourceError when it is none, or is larger than any topology."""
+    if file.size > _MOST_JSON:
+        raise SourceError(f"'{file.path}' is {file.size} bytes long, which no topology is")
+    try:
+        return json.loads(bytes(file.view))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"'{file.path}' is no JSON that can be read", why=str(error)[:100]) from error
+
+
+def _tell_unused(graph: Graph, weights: Mapping[str, Tensor]) -> None:
+    unused = sorted(name for name in weights if name not in graph or graph.node(name).op != "Const")
+    if unused:
+        graph.notices.append(f"{len(unused)} weights belong to no constant of the topology: {', '.join(unused[:3])}")
+
+
+def _read_topology(path: Path, topology: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Graph:
+    data = _plain(topology, "")
+    for node in data.get("node", []) if isinstance(data.get("node"), list) else []:
+        if isinstance(node, dict):
+            node["op"] = _RENAMED.get(str(node.get("op")), node.get("op"))
+    message = b"".join(bytes(chunk) for chunk in encode("GraphDef", data).chunks())
+    file = MemoryFile(path, message)
+    graph = read_graph(file, whole(file.view), weights)
+    _tell_unused(graph, weights)
+    return graph
+
+
+def _plain(value: Any, key: str) -> Any:
+    """JSON as protobuf writes it, in the form of `wire.named`: names with underscores, bytes out of base64, numbers out of text."""
+    if isinstance(value, Mapping):
+        keep = key in ("attr", "ret", "controlRet", "arg_attr")  # maps from names, which stay as they are
+        return {name if keep else _with_underscores(name): _plain(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        if key == "s" and value and all(isinstance(each, int) for each in value):
+            return bytes(value)  # the form of early converters
+        return [_plain(each, key) for each in value]
+    if isinstance(value, str) and key in _BYTES:
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return value.encode()
+    return value
+
+
+def _with_underscores(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+def _infos(signature: Mapping[str, Any], role: str) -> dict[str, TensorInfo]:
+    found = {}
+    given = signature.get(role)
+    for name, info in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(info, Mapping) and isinstance(info.get("name"), str):
+            found[str(name)] = TensorInfo(info["name"], Typed(DType.UNKNOWN, None))
+    return found

@@ -1,0 +1,176 @@
+"""The weights of TensorFlow.js models: a manifest of groups, each a row of weights that lie one after the other over some files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from tensorferry.errors import SourceError
+from tensorferry.storage import CHUNK, SourceFile
+from tensorferry.tensor import Array, ArrayTensor, CastTensor, DType, FileTensor, Tensor
+
+_DTYPES = {
+    "float32": DType.FLOAT32,
+    "int32": DType.INT32,
+    "bool": DType.BOOL,
+    "complex64": DType.COMPLEX64,
+    "float16": DType.FLOAT16,
+    "uint8": DType.UINT8,
+    "uint16": DType.UINT16,
+}
+
+
+class Shards:
+    """The files of one group as one row of bytes."""
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self._files = tuple(files)
+        self._starts = (0, *accumulate(file.size for file in files))
+
+    @property
+    def size(self) -> int:
+        return self._starts[-1]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes that may lie in several files."""
+        pieces = []
+        for file, (start, end) in zip(self._files, pairwise(self._starts), strict=True):
+            first, last = max(offset, start), min(offset + length, end)
+            if first < last:
+                pieces.append(file.read(first - start, last - first))
+        return b"".join(pieces)
+
+    def only(self, offset: int, length: int) -> tuple[SourceFile, int] | None:
+        """The one file in which these bytes lie, and where there."""
+        for file, (start, end) in zip(self._files, pairwise(self._starts), strict=True):
+            if start <= offset and offset + length <= end:
+                return file, offset - start
+        return None
+
+
+class SplitTensor(Tensor):
+    """Elements that lie over several files."""
+
+    def __init__(self, shards: Shards, offset: int, dtype: DType, shape: Sequence[int]) -> None:
+        super().__init__(dtype, shape)
+        self._shards, self._offset = shards, offset
+
+    def array(self) -> Array:
+        return self.elements(0, self.size).reshape(self.shape)
+
+    def elements(self, start: int, stop: int) -> Array:
+        width = self.dtype.numpy.itemsize
+        return np.frombuffer(self._shards.read(self._offset + start * width, (stop - start) * width), self.dtype.numpy)
+
+
+class AffineTensor(Tensor):
+    """Quantised elements made real again: each times a scale plus the smallest value, in float64, rounded to the type at last."""
+
+    def __init__(self, base: Tensor, scale: float, minimum: float, dtype: DType) -> None:
+        super().__init__(dtype, base.shape)
+        self.base, self.scale, self.minimum = base, scale, minimum
+
+    def array(self) -> Array:
+        return self._restore(self.base.array())
+
+    def elements(self, start: int, stop: int) -> Array:
+        return self._restore(self.base.elements(start, stop))
+
+    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
+        step = max(1, limit // self.dtype.numpy.itemsize)
+        for start in range(0, self.size, step):
+            yield np.ascontiguousarray(self.elements(start, min(start + step, self.size))).view(np.uint8).data
+
+    def release(self) -> None:
+        self.base.release()
+
+    def _restore(self, quantised: Array) -> Array:
+        real = quantised.astype(np.float64) * self.scale + self.minimum
+        return (np.rint(real) if self.dtype.is_integer else real).astype(self.dtype.numpy)
+
+
+def read_manifest(manifest: Any, folder: Path) -> dict[str, Tensor]:
+    """Name -> weight, for all groups. SourceError for a manifest that is none, files that are missing or outside, sizes that do
+    not fit."""
+    if not isinstance(manifest, list):
+        raise SourceError("the weights manifest is no list", where=f"'{folder}'")
+    found: dict[str, Tensor] = {}
+    for group in manifest:
+        if not isinstance(group, Mapping):
+            raise SourceError("a group of the weights manifest is no object", where=f"'{folder}'")
+        shards = Shards([SourceFile(_inside(folder, path)) for path in _list(group, "paths")])
+        offset = 0
+        for entry in _list(group, "weights"):
+            name, tensor, length = _weight(entry, shards, offset)
+            if name in found:
+                raise SourceError(f"two weights have the name '{name}'")
+            found[name] = tensor
+            offset += length
+        if offset != shards.size:
+            raise SourceError(f"the weights of a group take {offset} bytes, their files have {shards.size}", where=f"'{folder}'")
+    return found
+
+
+def _list(group: Mapping[str, Any], key: str) -> list[Any]:
+    value = group.get(key)
+    if not isinstance(value, list):
+        raise SourceError(f"a group of the weights manifest has no list '{key}'")
+    return value
+
+
+def _inside(folder: Path, path: Any) -> Path:
+    """A file of the manifest; none may lie outside the model's folder."""
+    parts = PurePosixPath(path).parts if isinstance(path, str) else ()
+    place = folder.joinpath(*parts)
+    if not parts or ".." in parts or PurePosixPath(path).is_absolute() or not place.resolve().is_relative_to(folder.resolve()):
+        raise SourceError(f"the weights manifest names the file {path!r}, which is not in the model's folder")
+    return place
+
+
+def _weight(entry: Any, shards: Shards, offset: int) -> tuple[str, Tensor, int]:
+    """(name, tensor, bytes it takes)."""
+    try:
+        name, kind = str(entry["name"]), str(entry["dtype"])
+        shape = [int(size) for size in entry["shape"]]
+        quantisation = entry.get("quantization") or {}
+        stored = str(quantisation.get("dtype", kind))
+        scale, minimum = float(quantisation.get("scale", 1)), float(quantisation.get("min", 0))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise SourceError(f"an entry of the weights manifest cannot be read: {str(entry)[:80]}") from error
+    if any(size < 0 for size in shape) or len(shape) > 32:
+        raise SourceError(f"weight '{name}' claims the shape {shape}")
+    if kind == "string":
+        return _strings(name, shape, shards, offset)
+    if kind not in _DTYPES or stored not in _DTYPES:
+        raise SourceError(f"weight '{name}' has the unknown type {kind if kind not in _DTYPES else stored}")
+    length = math.prod(shape) * _DTYPES[stored].numpy.itemsize
+    if offset + length > shards.size:
+        raise SourceError(f"weight '{name}' ends at byte {offset + length} of its group, whose files have {shards.size}")
+    place = shards.only(offset, length)
+    base: Tensor = (
+        SplitTensor(shards, offset, _DTYPES[stored], shape) if place is None else FileTensor(*place, _DTYPES[stored], shape)
+    )
+    if stored == "float16" and kind != "float16":
+        base = CastTensor(base, _DTYPES[kind])
+    elif quantisation:
+        base = AffineTensor(base, scale, minimum, _DTYPES[kind])
+    return name, base, length
+
+
+def _strings(name: str, shape: list[int], shards: Shards, offset: int) -> tuple[str, Tensor, int]:
+    """Each text stands behind its length in 4 bytes."""
+    strings, position = [], offset
+    for _ in range(math.prod(shape)):
+        if position + 4 > shards.size:
+            raise SourceError(f"weight '{name}' ends beyond its files")
+        length = int.from_bytes(shards.read(position, 4), "little")
+        if position + 4 + length > shards.size:
+            raise SourceError(f"weight '{name}' ends beyond its files")
+        strings.append(shards.read(position + 4, length))
+        position += 4 + length
+    return name, ArrayTensor(np.array([*strings, None], object)[:-1].reshape(shape), DType.STRING), position - offset
