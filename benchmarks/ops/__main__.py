@@ -1,6 +1,6 @@
 """The bench of small graphs: make the cases, run the converters over them, write the results and the page.
 
-    python -m ops --work FOLDER [--family NAME]... [--id TEXT]... [--ours-only] [--failed-only] [--tensorflowjs-python PYTHON]
+python -m ops --work FOLDER [--family NAME]... [--id TEXT]... [--ours-only] [--failed-only] [--tensorflowjs-python PYTHON]
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def run_official(work: Path, ids: Sequence[str], python: str | None) -> None:
 def run_ours(work: Path, ids: Sequence[str]) -> None:
     store = Store(work, "ours")
     outcomes = workers.run_all(own_worker("ours", work), ids)
-    crashed = ({"id": each["id"], "status": "ok", "tflite": each, "tfjs": each} if "tflite" not in each else each for each in outcomes)
+    crashed = (
+        {"id": each["id"], "status": "ok", "tflite": each, "tfjs": each} if "tflite" not in each else each for each in outcomes
+    )
     store.take(crashed, len(ids), "Tensorferry")
 
 
@@ -98,7 +100,9 @@ def main() -> int:
     parser.add_argument("--failed-only", action="store_true", help="only cases that Tensorferry did not pass last time")
     parser.add_argument("--make-only", action="store_true", help="only make the cases")
     parser.add_argument("--official-only", action="store_true", help="leave Tensorferry out")
-    parser.add_argument("--tensorflowjs-python", help="Python of an environment with tensorflowjs; without it that converter is left out")
+    parser.add_argument(
+        "--tensorflowjs-python", help="Python of an environment with tensorflowjs; without it that converter is left out"
+    )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     from ops.families import all_cases  # noqa: PLC0415 - imports TensorFlow

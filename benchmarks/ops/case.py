@@ -67,7 +67,9 @@ class Family:
         identity = f"{self.name}.{label}" + (f".{number}" if number > 1 else "")
         self.cases.append(Case(identity, self.name, build, given, known, form, comparison, reference))
 
-    def each_form(self, name: str, build: Build, *arrays: Any, forms: Sequence[Form] = ("function", "lowered"), **others: Any) -> None:
+    def each_form(
+        self, name: str, build: Build, *arrays: Any, forms: Sequence[Form] = ("function", "lowered"), **others: Any
+    ) -> None:
         """The same once for each way of writing control flow down."""
         for form in forms:
             self.add(name, build, *arrays, form=form, **others)
@@ -124,7 +126,11 @@ def complexes(*shape: int, dtype: str = "complex64", seed: int = 0) -> Array:
 def distinct(*shape: int, dtype: str = "float32", seed: int = 0) -> Array:
     """Every element differs clearly from all others: no ties where an order decides."""
     size = int(np.prod(shape))
-    return ((_generator("distinct", shape, seed).permutation(size) - size // 2) / (1 if "int" in dtype else 4)).astype(dtype).reshape(shape)
+    return (
+        ((_generator("distinct", shape, seed).permutation(size) - size // 2) / (1 if "int" in dtype else 4))
+        .astype(dtype)
+        .reshape(shape)
+    )
 
 
 WORDS = (b"", b"ferry", b"Tensor", "Fähre".encode(), b"a longer text, with  blanks", b"42", b"-3.5", b"ABC abc")
@@ -148,4 +154,6 @@ def of(dtype: str, *shape: int, seed: int = 0, low: float | None = None, high: f
     if dtype.startswith(("float", "bfloat")):
         return floats(*shape, low=-2.0 if low is None else low, high=2.0 if high is None else high, dtype=dtype, seed=seed)
     least = 0 if dtype.startswith("u") else -9
-    return integers(*shape, low=int(least if low is None else max(low, least)), high=int(10 if high is None else high), dtype=dtype, seed=seed)
+    return integers(
+        *shape, low=int(least if low is None else max(low, least)), high=int(10 if high is None else high), dtype=dtype, seed=seed
+    )

@@ -13,7 +13,17 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-4
 HALF_STEPS = 4
 """Half-precision references are themselves rounded: so many of their steps are allowed beside the tolerance."""
 
-KINDS = {"i": "integer", "u": "integer", "f": "float", "b": "bool", "c": "complex", "O": "string", "S": "string", "U": "string", "V": "float"}
+KINDS = {
+    "i": "integer",
+    "u": "integer",
+    "f": "float",
+    "b": "bool",
+    "c": "complex",
+    "O": "string",
+    "S": "string",
+    "U": "string",
+    "V": "float",
+}
 
 
 def difference(outputs: Sequence[Array], expected: Sequence[Array], *, values: bool = True) -> str:

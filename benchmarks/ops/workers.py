@@ -31,7 +31,7 @@ def serve(judge: Callable[[str], Outcome]) -> None:
             file.write(json.dumps({"begin": identity}) + "\n")
             try:
                 outcome = judge(identity)
-            except Exception as error:  # noqa: BLE001 - whatever a converter throws is its outcome
+            except Exception as error:
                 outcome = {"status": "refused", "why": brief(error)}
             file.write(json.dumps({"id": identity, **outcome}) + "\n")
 
@@ -43,7 +43,9 @@ def brief(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {text}".split())[:600]
 
 
-def run_all(command: Sequence[str], ids: Sequence[str], *, crashed: str = "crashed", patience: float = PATIENCE) -> Iterator[Outcome]:
+def run_all(
+    command: Sequence[str], ids: Sequence[str], *, crashed: str = "crashed", patience: float = PATIENCE
+) -> Iterator[Outcome]:
     """Run the command over the cases, in chunks; a case at which a child dies or hangs gets that as its outcome."""
     waiting = list(ids)
     while waiting:

@@ -26,11 +26,6 @@ NAMES = (
     "signal",
     "random",
     "quantisation",
-    "recurrent",
-    "control",
-    "state",
-    "strings",
-    "composites",
 )
 
 

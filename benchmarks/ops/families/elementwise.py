@@ -51,7 +51,24 @@ FLOAT_OPS = {
 """Name -> the range in which it is defined and tame."""
 
 EDGES = np.array([-np.inf, -1.5, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, 2.5, np.inf, np.nan], np.float32)
-EDGY = ("Abs", "Ceil", "Cos", "Erf", "Erfc", "Exp", "Expm1", "Floor", "Log", "Log1p", "Neg", "Rint", "Round", "Sigmoid", "Sign", "Sin")
+EDGY = (
+    "Abs",
+    "Ceil",
+    "Cos",
+    "Erf",
+    "Erfc",
+    "Exp",
+    "Expm1",
+    "Floor",
+    "Log",
+    "Log1p",
+    "Neg",
+    "Rint",
+    "Round",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+)
 EDGY += ("Sqrt", "Square", "Tanh", "Reciprocal", "Rsqrt", "Lgamma", "Asinh", "Cosh", "Sinh", "Atan")
 
 INTEGER_OPS = {
@@ -78,7 +95,9 @@ FUNCTIONS = {
     "reciprocal_no_nan": tf.math.reciprocal_no_nan,
     "softsign": tf.nn.softsign,
     "sigmoid": tf.math.sigmoid,
-    "sinc_by_hand": lambda x: tf.where(tf.equal(x, 0), tf.ones_like(x), tf.sin(np.pi * x) / (np.pi * tf.where(tf.equal(x, 0), tf.ones_like(x), x))),
+    "sinc_by_hand": lambda x: tf.where(
+        tf.equal(x, 0), tf.ones_like(x), tf.sin(np.pi * x) / (np.pi * tf.where(tf.equal(x, 0), tf.ones_like(x), x))
+    ),
     "degrees": lambda x: x * (180.0 / np.pi),
     "frac": lambda x: x - tf.floor(x),
     "truncate": lambda x: tf.sign(x) * tf.floor(tf.abs(x)),
@@ -113,7 +132,7 @@ def add_cases(family: Family) -> None:
     _others(family)
 
 
-def _build(op: str):  # noqa: ANN202 - a closure over the op's name
+def _build(op: str):
     argument = {"Abs": "x", "BesselI0e": "x", "BesselI1e": "x", "OnesLike": "x", "ZerosLike": "x", "Conj": "input"}.get(op, "x")
     return lambda x: getattr(raw, op)(**{argument: x})
 
@@ -168,7 +187,10 @@ def _complexes(family: Family) -> None:
             family.add(f"{op}_complex128", build, complexes(4, dtype="complex128", seed=index))
         # as an inner value: targets that carry pairs of numbers have no complex inputs
         family.add(
-            f"{op}_inside", lambda a, b, build=build: _parts(build(tf.complex(a, b))), floats(2, 3, seed=index), floats(2, 3, seed=index + 1)
+            f"{op}_inside",
+            lambda a, b, build=build: _parts(build(tf.complex(a, b))),
+            floats(2, 3, seed=index),
+            floats(2, 3, seed=index + 1),
         )
     family.add("ComplexAbs", lambda x: raw.ComplexAbs(x=x), complexes(2, 3))
     family.add("Angle", lambda x: raw.Angle(input=x), complexes(2, 3))
@@ -176,7 +198,9 @@ def _complexes(family: Family) -> None:
     family.add("Imag", lambda x: raw.Imag(input=x), complexes(2, 3))
     for name, take in (("abs", tf.abs), ("angle", tf.math.angle), ("real", tf.math.real), ("imag", tf.math.imag)):
         family.add(f"{name}_of_pair", lambda a, b, take=take: take(tf.complex(a, b)), floats(2, 3), floats(2, 3, seed=2))
-        family.add(f"{name}_of_pair", lambda a, b, take=take: take(tf.complex(a, b)), floats(2, 3), floats(2, 3, seed=2), unknown="batch")
+        family.add(
+            f"{name}_of_pair", lambda a, b, take=take: take(tf.complex(a, b)), floats(2, 3), floats(2, 3, seed=2), unknown="batch"
+        )
         family.add(f"{name}_of_reals", lambda a, take=take: take(a), floats(2, 3))
 
 
@@ -216,8 +240,16 @@ def _others(family: Family) -> None:
     family.add("clip_half", lambda x: tf.clip_by_value(x, -1.0, 1.0), floats(3, 4, dtype="float16"), unknown="batch")
     family.add("clip_tensor_bounds", tf.clip_by_value, floats(3, 4), floats(4, low=-2, high=-1), floats(4, low=0, high=1))
     family.add("clip_raw", lambda x: raw.ClipByValue(t=x, clip_value_min=-1.0, clip_value_max=1.0), floats(3, 4))
-    family.add("clip_raw_scalar_bounds", lambda x, a, b: raw.ClipByValue(t=x, clip_value_min=a, clip_value_max=b), floats(3, 4), np.float32(-1), np.float32(1))
+    family.add(
+        "clip_raw_scalar_bounds",
+        lambda x, a, b: raw.ClipByValue(t=x, clip_value_min=a, clip_value_max=b),
+        floats(3, 4),
+        np.float32(-1),
+        np.float32(1),
+    )
     family.add("clip_by_norm", lambda x: tf.clip_by_norm(x, 1.5), floats(3, 4))
     family.add("clip_by_norm_axis", lambda x: tf.clip_by_norm(x, 1.5, axes=[1]), floats(3, 4), unknown="batch")
     family.add("clip_by_global_norm", lambda a, b: tf.clip_by_global_norm([a, b], 1.0)[0], floats(3), floats(2, 2))
-    family.add("accumulate_n", lambda a, b, c: tf.math.accumulate_n([a, b, c]), floats(2, 3), floats(2, 3, seed=1), floats(2, 3, seed=2))
+    family.add(
+        "accumulate_n", lambda a, b, c: tf.math.accumulate_n([a, b, c]), floats(2, 3), floats(2, 3, seed=1), floats(2, 3, seed=2)
+    )
