@@ -12,7 +12,7 @@ from tensorferry.ops.dims import known_integer, known_integers, merge_dims, unkn
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32, narrow_constant, refuse_in_tfjs, require_dtype
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec, normalize_axis
+from tensorferry.ops.spec import WIDER_OR_BITS, Declined, Example, OpSpec, normalize_axis
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, DType
 
@@ -177,6 +177,10 @@ def _gather_examples() -> Iterator[Example]:
     yield Example((np.array([True, False, True]), np.array([2, 1], np.int32), axis), constants=(1, 2), note="bool")
     batched = np.array([[0, 1], [4, 4], [2, 0], [3, 3]], np.int32)
     yield Example((x, batched, np.array(1, np.int32)), {"batch_dims": 1}, constants=(1, 2), note="batch")
+    for dtype in (np.int8, np.uint16, np.uint32):
+        yield Example((np.arange(5, dtype=dtype), np.array([4, 1], np.int32), axis), constants=(2,), note=np.dtype(dtype).name)
+    words = np.array([[b"a", b"bc"], [b"", b"d"]], object)
+    yield Example((words, np.array([1, 0, 1], np.int32), np.array(1, np.int32)), constants=(1, 2), note="string")
     rows = np.array([[1], [3]], np.int32)
     yield Example((sample(2, 3, 4), rows, np.array(2, np.int32)), {"batch_dims": 1}, (1, 2), note="batch, last axis")
 
@@ -390,6 +394,7 @@ SPECS = (
         to_tflite=_lite_gather,
         to_tfjs=_js_gather,
         expand=_expand_gather,
+        widens=WIDER_OR_BITS,
         moves=0,
         examples=_gather_examples,
     ),
@@ -400,6 +405,7 @@ SPECS = (
         evaluate=_evaluate_gather,
         to_tflite=_lite_gather,
         to_tfjs=_js_gather,
+        widens=WIDER_OR_BITS,
         moves=0,
         examples=_old_gather_examples,
     ),
@@ -409,6 +415,7 @@ SPECS = (
         evaluate=_evaluate_gather_nd,
         to_tflite=_lite_gather_nd,
         to_tfjs=_js_gather_nd,
+        widens=WIDER_OR_BITS,
         examples=_gather_nd_examples,
     ),
     OpSpec(

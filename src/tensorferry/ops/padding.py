@@ -147,8 +147,10 @@ def _expand_pad(graph: Graph, node: Node) -> bool:
         return expansion.finish(expansion.make("Identity", value))
     if len(padded) == len(pairs) or not _has_neighbours(pairs):  # one half first: the other half can be merged meanwhile
         first = set(padded[: (len(padded) + 1) // 2])
-        half = _pad_again(expansion, value, [pair if axis in first else (0, 0) for axis, pair in enumerate(pairs)])
-        return expansion.finish(_pad_again(expansion, half, [(0, 0) if axis in first else pair for axis, pair in enumerate(pairs)]))
+        half = _pad_merged(expansion, value, [pair if axis in first else (0, 0) for axis, pair in enumerate(pairs)])
+        return expansion.finish(
+            _pad_merged(expansion, half, [(0, 0) if axis in first else pair for axis, pair in enumerate(pairs)])
+        )
     return expansion.finish(_pad_merged(expansion, value, pairs))
 
 

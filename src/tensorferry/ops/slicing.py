@@ -134,6 +134,8 @@ def _lite_computed_slice(node: Node) -> list[LiteOp]:
     value = node.inputs[0]
     rank = require_rank(value, 8, "STRIDED_SLICE")
     masks = masks_of(node)
+    if masks["ellipsis_mask"] and value.shape is not None and node.inputs[3].content is not None:
+        raise Declined("STRIDED_SLICE takes an ellipsis that stands for no axis for one")
     masks["begin_mask"] &= ~masks["shrink_axis_mask"]
     operators: list[LiteOp] = []
     operands: list[Ref] = []

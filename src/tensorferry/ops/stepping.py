@@ -1,4 +1,4 @@
-"""StridedSlice in steps along axes of unknown size, for a target whose kernel does not know the element type: picked by place."""
+"""StridedSlice beyond the kernels: in steps along axes of unknown size, picked by place; with an ellipsis, spelled out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.sizes import Size, Sizes, pick, scalar
-from tensorferry.ops.strided import Cut, masks_of, places_of, plan_cuts, read_request
+from tensorferry.ops.strided import MASKS, Cut, Request, masks_of, places_of, plan_cuts, read_request
 from tensorferry.tensor import DType
 
 _ZERO, _ONE = np.array(0, np.int32), np.array(1, np.int32)
@@ -20,9 +20,9 @@ def expand_steps(graph: Graph, node: Node) -> bool:
         return False
     rank = len(value.shape)
     plan = plan_cuts(request, rank)
-    if not any(cut is not None and cut.stride != 1 for cut in plan):
-        return False
     expansion = Expansion(graph, node)
+    if not any(cut is not None and cut.stride != 1 for cut in plan) or request.masks["ellipsis_mask"]:
+        return bool(request.masks["ellipsis_mask"]) and _spell_out(expansion, request, rank)
     begins, ends = (_narrow(expansion, operand) for operand in node.inputs[1:3])
     masks, made, axis = masks_of(node), value, 0
     for cut, place in zip(plan, places_of(request, rank), strict=False):
@@ -35,6 +35,27 @@ def expand_steps(graph: Graph, node: Node) -> bool:
         axis += 1
     ones = np.ones(len(request.strides), np.int32)
     return expansion.finish(expansion.make("StridedSlice", made, begins, ends, ones, **masks))
+
+
+def _spell_out(expansion: Expansion, request: Request, rank: int) -> bool:
+    """The same without an ellipsis: whole axes stand for it."""
+    value, begins, ends, _ = expansion.node.inputs
+    places = places_of(request, rank)
+    plain = len(places) - sum(request.masked("new_axis_mask", place) for place in places if place >= 0)
+    places += [-1] * (rank - plain)
+    ellipsis = int(request.masks["ellipsis_mask"]).bit_length() - 1
+    taken = np.array([ellipsis if place < 0 else place for place in places], np.int32)
+    strides = np.array([1 if place < 0 else request.strides[place] for place in places], begins.dtype.numpy)
+    masks = {
+        mask: sum(
+            1 << at
+            for at, place in enumerate(places)
+            if (mask in ("begin_mask", "end_mask") if place < 0 else mask != "ellipsis_mask" and request.masked(mask, place))
+        )
+        for mask in MASKS
+    }
+    bounds = [expansion.make("GatherV2", operand, taken, _ZERO) for operand in (begins, ends)]
+    return expansion.finish(expansion.make("StridedSlice", value, *bounds, strides, **masks))
 
 
 def _narrow(expansion: Expansion, operand: Value) -> Value:

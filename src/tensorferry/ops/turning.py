@@ -62,7 +62,7 @@ _LITE_REVERSE = {
 
 
 def _lite_reverse(node: Node) -> list[LiteOp]:
-    """REVERSE_V2 knows few types, only axes that are neighbours, and dies where there is none; steps of -1 know all of that."""
+    """REVERSE_V2 knows few types, only axes that are neighbours, and dies where no axis or no element is; steps of -1 do not."""
     value, operand = node.inputs
     axes = _reversed_axes(node)
     if axes is None and node.op == "ReverseV2":
@@ -71,9 +71,10 @@ def _lite_reverse(node: Node) -> list[LiteOp]:
         return [*casts, LiteOp("REVERSE_V2", (value, narrowed), (node.output,), {}, _LITE_REVERSE[value.dtype])]
     if axes is None:
         raise Declined("its axes are computed while the model runs", remedy="make them constant in the source model")
-    if not axes or value.shape == ():
+    if not axes or value.shape == () or 0 in (value.shape or ()):
         return lite_copy(value, node.output, value.typed)
-    if value.dtype in _LITE_REVERSE and axes == list(range(axes[0], axes[-1] + 1)):
+    neighbours = axes == list(range(axes[0], axes[-1] + 1))
+    if value.dtype in _LITE_REVERSE and neighbours and value.static_shape is not None:
         return [LiteOp("REVERSE_V2", (value, int32_vector(axes)), (node.output,), {}, _LITE_REVERSE[value.dtype])]
     rank = require_rank(value, 8, "STRIDED_SLICE")
     every = (1 << rank) - 1
@@ -240,6 +241,8 @@ def _expand_roll(graph: Graph, node: Node) -> bool:
 def _roll_by(expansion: Expansion, value: Value, axis: int, shift: int) -> Value:
     assert value.shape is not None
     dim: Dim = value.shape[axis]
+    if not shift:
+        return value
     if isinstance(dim, str):
         return _count_round(expansion, value, axis, expansion.constant(np.array(shift, np.int32), "shift"))
     split = shift % dim if dim else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 
+import numpy as np
+
 from tensorferry import ops
 from tensorferry.errors import FerryError
 from tensorferry.ir import Graph, Node
@@ -29,6 +31,9 @@ def fold_constants(graph: Graph) -> int:
 
 
 def _fold(graph: Graph, node: Node) -> int:
+    if _is_nothing(node):
+        replace_by_constant(graph, node, ArrayTensor(np.empty(node.output.static_shape or (), node.output.dtype.numpy)))
+        return 1
     if node.op == "Const" or not node.inputs or not node.outputs or any(value.constant is None for value in node.inputs):
         return 0
     spec = ops.find(node.op)
@@ -41,6 +46,18 @@ def _fold(graph: Graph, node: Node) -> int:
     if spec.evaluate is None:
         return decline(log, node, "its inputs are constant, but nothing here can evaluate it")
     return _evaluate(graph, node)
+
+
+def _is_nothing(node: Node) -> bool:
+    """Whether the result has no elements: runtimes stumble over some ways to compute that."""
+    spec = ops.find(node.op)
+    if node.op == "Const" or spec is None or not spec.pure or len(node.outputs) != 1:
+        return False
+    value = node.output
+    return value.static_shape is not None and 0 in value.static_shape and value.dtype in _HELD
+
+
+_HELD = frozenset(DType) - {DType.STRING, DType.BFLOAT16, DType.INT4, DType.RESOURCE, DType.VARIANT, DType.UNKNOWN}
 
 
 def _view(node: Node) -> Tensor | None:
