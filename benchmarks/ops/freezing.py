@@ -111,7 +111,9 @@ def _freeze_v1(case: Case) -> tuple[bytes, list[str], list[Array]]:
             feeds = dict(zip(placeholders, case.arrays, strict=True))
             expected = [np.asarray(each) for each in session.run(results, feeds)] if case.reference is None else []
             names = [tensor.op.name for tensor in results]
-            definition = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), names)
+            definition = v1.graph_util.extract_sub_graph(graph.as_graph_def(), names)
+            if not any(node.op.startswith("Assign") for node in definition.node):  # else state that the graph itself changes
+                definition = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), names)
             kept = {node.name for node in definition.node}
             for tensor in placeholders:  # an input that only a size is read from
                 if tensor.op.name not in kept:

@@ -26,6 +26,11 @@ NAMES = (
     "signal",
     "random",
     "quantisation",
+    "recurrent",
+    "control",
+    "state",
+    "strings",
+    "composites",
 )
 
 
