@@ -85,6 +85,16 @@ def test_tables_on_both_targets(name: str, tmp_path: Path) -> None:
     assert_close([tfjs.run(js, {"x": example}).outputs["out"]], [narrow], 1e-6)
 
 
+def test_tables_of_a_graph_model_are_read_back(tmp_path: Path) -> None:
+    make, example = GRAPHS["several"]
+    source = write_graph(make, example, tmp_path)
+    report = tensorferry.convert(source, tmp_path / "js")
+    assert any("does not carry text" in notice for notice in report.targets[0].notices)
+    tensorferry.convert(tmp_path / "js", tmp_path / "model.tflite")
+    found = litert.run(tmp_path / "model.tflite", {"x": example}).outputs["out"]
+    assert_close([found], [run_source(source, example)], 1e-6)
+
+
 def test_a_size_is_a_scalar(tmp_path: Path) -> None:
     """TensorFlow's own converter makes it a vector."""
     make = lambda x: table_of(tf.constant(VOCABULARY), tf.range(3, dtype=tf.int64), -1).size() + tf.cast(tf.shape(x)[0], tf.int64)  # noqa: E731

@@ -39,13 +39,22 @@ def read_graph_model(file: SourceFile) -> Graph:
             remedy="start from the Keras model it was made of",
         )
     weights = read_manifest(document.get("weightsManifest", []), file.path.parent)
-    graph = _read_topology(file.path, topology, weights)
+    graph = _read_topology(file.path, _with_initializer(topology, document.get("modelInitializer")), weights)
     graph.name = file.path.parent.name
     metadata = document.get("userDefinedMetadata")
     signature = document.get("signature") or (metadata.get("signature") if isinstance(metadata, Mapping) else None)
     if isinstance(signature, Mapping) and signature.get("outputs"):
         apply_signature(graph, "serving_default", Signature(_infos(signature, "inputs"), _infos(signature, "outputs")))
     return graph
+
+
+def _with_initializer(topology: Mapping[str, Any], initializer: Any) -> Mapping[str, Any]:
+    """The nodes with those of the graph that runs once before: it fills the tables, which stand in both under one name."""
+    nodes, more = topology["node"], initializer.get("node") if isinstance(initializer, Mapping) else None
+    if not isinstance(nodes, list) or not isinstance(more, list):
+        return topology
+    known = {node.get("name") for node in nodes if isinstance(node, Mapping)}
+    return {**topology, "node": [*nodes, *(node for node in more if isinstance(node, Mapping) and node.get("name") not in known)]}
 
 
 def read_old_graph_model(file: SourceFile) -> Graph:

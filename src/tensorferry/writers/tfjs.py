@@ -16,6 +16,7 @@ from pathlib import Path
 from tensorferry import __version__
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Value
+from tensorferry.tensor import DType
 from tensorferry.writers.tfjs_topology import Fallback, Topology
 from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, shard_names
 
@@ -69,7 +70,7 @@ def write_tfjs(
         operators=_count_operators(topology),
         inputs=tuple(topology.inputs),
         outputs=tuple(topology.outputs),
-        notices=tuple(_narrowing_notices(graph) + _order_notices(topology)),
+        notices=tuple(_narrowing_notices(graph) + _order_notices(topology) + _text_notices(graph)),
         custom=tuple(sorted(topology.custom)),
     )
 
@@ -121,6 +122,12 @@ def _narrowing_notices(graph: Graph) -> list[str]:
         if parts:
             notices.append(f"TensorFlow.js has no {dtype}: {narrowed} is used for {', '.join(parts)}")
     return notices
+
+
+def _text_notices(graph: Graph) -> list[str]:
+    if not any(value.dtype is DType.STRING for node in graph.nodes for value in node.outputs):
+        return []
+    return ["the wasm backend of TensorFlow.js does not carry text: run the model on the cpu backend"]
 
 
 def _order_notices(topology: Topology) -> list[str]:
