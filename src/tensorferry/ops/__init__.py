@@ -59,6 +59,18 @@ def infer(node: Node) -> Sequence[Typed]:
         raise NodeError(node.name, node.op, f"its inputs or attributes do not fit the op ({error})") from error
 
 
+def settle(node: Node, rule: Callable[[Node], Sequence[Typed]] = infer) -> None:
+    """Give the graphs inside a node the types of what it reads now; `rule` infers the nodes in them."""
+    spec = find(node.op)
+    if spec is not None and spec.settle is not None:
+        try:
+            spec.settle(node, rule)
+        except Declined as refusal:
+            raise NodeError(node.name, node.op, refusal.why, remedy=refusal.remedy) from refusal
+        except MISFITS as error:
+            raise NodeError(node.name, node.op, f"its inputs or attributes do not fit the op ({error})") from error
+
+
 def _check_count(spec: OpSpec, node: Node) -> None:
     """No rule of an op needs to expect more or fewer inputs than its evaluation takes."""
     least, most = _input_counts(spec.evaluate) if spec.evaluate is not None else (0, None)
@@ -91,6 +103,7 @@ def add(
     op, filled = canonical(op, attrs or {})
     probe = Node(name or op, op, inputs, filled, ())
     try:
+        settle(probe)
         typed = infer(probe)
     finally:
         probe.set_inputs(())
@@ -100,8 +113,13 @@ def add(
 def infer_graph(graph: Graph) -> None:
     """Type every value anew, in order."""
     for node in graph.nodes:
+        settle(node)
         for value, typed in zip(node.outputs, infer(node), strict=True):
             value.retype(typed)
+
+
+_PLAIN = frozenset({DType.UNKNOWN, DType.STRING, DType.VARIANT, DType.RESOURCE})
+"""Types whose elements numpy holds as objects, or that are not known."""
 
 
 def evaluate(node: Node, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -116,7 +134,7 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> tuple[Array, ...]:
     if activation:
         outputs = (apply_activation(node, activation, outputs[0]), *outputs[1:])
     return tuple(
-        np.asarray(out) if value.dtype in (DType.UNKNOWN, DType.STRING) else np.asarray(out, dtype=value.dtype.numpy)
+        np.asarray(out) if value.dtype in _PLAIN else np.asarray(out, dtype=value.dtype.numpy)
         for out, value in zip(outputs, node.outputs, strict=True)
     )
 

@@ -62,6 +62,7 @@ def infer_tolerantly(node: Node) -> Sequence[Typed]:
     Reading does not fail over a node that may never be needed: the same rule runs again, and fails, when it is converted.
     """
     try:
+        ops.settle(node, infer_tolerantly)
         return ops.infer(node)
     except FerryError as error:
         log.info("node '%s' (%s): its type is not known: %s", node.name, node.op, error)

@@ -41,6 +41,18 @@ class NodeDef:
     NAME, OP, INPUT, DEVICE, ATTR = 1, 2, 3, 4, 5
 
 
+class FunctionDef:
+    """Field numbers."""
+
+    SIGNATURE, NODE, RETURN, ATTR, CONTROL_RETURN, ARGUMENT_ATTR = 1, 3, 4, 5, 6, 7
+
+
+class OpDef:
+    """Field numbers."""
+
+    NAME, INPUT, OUTPUT = 1, 2, 3
+
+
 class AttrValue:
     """Field numbers; those of the list form are the same for S to TENSOR, and 9 for FUNC."""
 
@@ -292,6 +304,11 @@ def decode_attribute(message: Span, file: SourceFile, depth: int = 0) -> Any:
         elif field.tag in _ATTRIBUTES:
             result = _ATTRIBUTES[field.tag](field, file)
     return result
+
+
+def decode_placeholder(message: Span) -> str:
+    """In a function, the name of the call's attribute that this one stands for; empty where it is an attribute of its own."""
+    return next((field.delimited().text for field in fields(message) if field.tag == AttrValue.PLACEHOLDER), "")
 
 
 def _text_or_bytes(field: Field, _file: SourceFile) -> str | bytes:
