@@ -91,7 +91,8 @@ def build_graph(case: Case, unknown: Unknown | None = None) -> tuple[Graph, Node
         node = ops.add(graph, "Placeholder", (), {"dtype": DType.of(array), "shape": shape}, name=f"x{index}")
         graph.inputs.append(Port(node.name, node.output))
         values.append(node.output)
-    node = ops.add(graph, case.spec.name, values, case.example.attrs, name="node")
+    attrs = {key: each.copy() if isinstance(each, Graph) else each for key, each in case.example.attrs.items()}
+    node = ops.add(graph, case.spec.name, values, attrs, name="node")
     graph.outputs = [Port(f"y{index}", value) for index, value in enumerate(node.outputs)]
     ir.verify(graph, ops.infer)
     return graph, node
@@ -327,6 +328,46 @@ def _dequantize(x: Array, low: Array, high: Array, **attrs: Any) -> Array:
     return tf.raw_ops.Dequantize(input=quantised, min_range=low, max_range=high, **attrs | {"dtype": tf.float32}).numpy()
 
 
+def _nested(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
+    """A branch or body, node by node in TensorFlow."""
+    known = {port.value: array for port, array in zip(graph.inputs, inputs, strict=True)}
+    for node in graph.nodes:
+        if node.op == "Const":
+            known[node.output] = node["value"].array()
+        elif node.outputs and node.outputs[0] not in known:
+            known.update(zip(node.outputs, _run_raw(node.op, [known[each] for each in node.inputs], node.attrs), strict=True))
+    return tuple(np.asarray(known[port.value]) for port in graph.outputs)
+
+
+def _if(condition: Array, *inputs: Array, then_branch: Graph, else_branch: Graph) -> tuple[Array, ...]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    chosen = [lambda: tf.constant(0), lambda: tf.constant(1)]
+    truth = tf.raw_ops.If(cond=condition, input=[], Tout=[tf.int32], **_as_functions(*chosen))[0]
+    return _nested(then_branch if truth.numpy() == 0 else else_branch, *inputs)
+
+
+def _as_functions(then_branch: Callable[[], Any], else_branch: Callable[[], Any]) -> dict[str, Any]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    functions = (tf.function(each).get_concrete_function() for each in (then_branch, else_branch))
+    return dict(zip(("then_branch", "else_branch"), functions, strict=True))
+
+
+def _case(index: Array, *inputs: Array, **branches: Graph) -> tuple[Array, ...]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    chosen = tf.switch_case(tf.constant(index), [lambda number=number: tf.constant(number) for number in range(len(branches))])
+    return _nested(branches[f"branch_{int(chosen)}"], *inputs)
+
+
+def _while(*inputs: Array, cond: Graph, body: Graph) -> tuple[Array, ...]:
+    variables = inputs
+    while _nested(cond, *variables)[0]:
+        variables = _nested(body, *variables)
+    return variables
+
+
 def _lstm(*inputs: Array, **attrs: Any) -> tuple[Array, ...]:
     """TensorFlow's BlockLSTM where it has all of it (no projection, time first), else its ops step by step."""
     import tensorflow as tf  # noqa: PLC0415
@@ -374,6 +415,9 @@ def _table_lookup(keys: Array, default: Array, table_keys: Array, table_values: 
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "TableLookup": _table_lookup,
     "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
+    "If": _if,
+    "Case": _case,
+    "While": _while,
     "QuantizeV2": _quantize,  # its element types are numpy's only under other names
     "Dequantize": _dequantize,
     "HardSwish": _hard_swish,

@@ -1,4 +1,4 @@
-"""Ops that choose between graphs or repeat them: If, Case, While. Branches and bodies see nothing of the outside but their inputs."""
+"""Ops that choose between graphs or repeat them: If, Case, While. Branches and bodies see of the outside but their inputs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.errors import FerryError, NodeError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Shape, Typed, Value, format_shape
+from tensorferry.ops.capturing import constant_results, lift_constant_results
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, Infer, OpSpec
@@ -121,9 +122,7 @@ def _settle_loop(node: Node, infer: Infer) -> None:
     fixed = [result.value is port.value for port, result in zip(body.inputs, body.outputs, strict=False)]
     if len(fixed) != len(node.inputs):
         raise Declined(f"its body takes {len(body.inputs)} values and gives {len(body.outputs)}")
-    types = [
-        value.typed if kept else Typed(value.dtype, value.shape) for value, kept in zip(node.inputs, fixed, strict=True)
-    ]
+    types = [value.typed if kept else Typed(value.dtype, value.shape) for value, kept in zip(node.inputs, fixed, strict=True)]
     for widening in range(_WIDENINGS + 1):
         _enter(body, types, infer)
         results = [port.value for port in body.outputs]
@@ -181,7 +180,7 @@ class _Plan:
 
 
 def _elements(node: Node) -> Array:
-    array = node["value"].array()
+    array: Array = node["value"].array()
     return array.astype(bool) if node.output.dtype is DType.BOOL and array.dtype != bool else array
 
 
@@ -233,8 +232,15 @@ def _check_condition(value: Value, what: str) -> None:
         raise Declined(f"{what} is {value.dtype} {format_shape(value.shape)}, not one bool")
 
 
+def _check_results(node: Node) -> None:
+    """LiteRT hands on the memory of what a branch gives, and would free that of a constant twice."""
+    if any(True for _result in constant_results(node)):
+        raise Declined("a branch or body gives a constant")
+
+
 def _lite_if(node: Node) -> list[LiteOp]:
     _check_condition(node.inputs[0], "its condition")
+    _check_results(node)
     then_branch, else_branch = branches_of(node)
     options = {"then_subgraph_index": then_branch, "else_subgraph_index": else_branch}
     return [LiteOp("IF", node.inputs, tuple(node.outputs), options)]
@@ -243,6 +249,7 @@ def _lite_if(node: Node) -> list[LiteOp]:
 def _lite_while(node: Node) -> list[LiteOp]:
     condition, body = _graph(node, "cond"), _graph(node, "body")
     _check_condition(condition.outputs[0].value, "its condition")
+    _check_results(node)
     options = {"cond_subgraph_index": condition, "body_subgraph_index": body}
     return [LiteOp("WHILE", node.inputs, tuple(node.outputs), options)]
 
@@ -262,25 +269,26 @@ def _js_while(node: Node) -> list[JsNode]:
 
 
 def _expand_if(graph: Graph, node: Node) -> bool:
-    """A condition that is no single bool becomes one."""
+    """A condition that is no single bool becomes one; constants that a branch gives come from outside."""
     condition = node.inputs[0]
     truth = _truth(graph, node, condition)
-    if truth is None:
+    if truth is None or (truth is condition and not any(True for _result in constant_results(node))):
         return False
     node.set_input(0, truth)
+    lift_constant_results(graph, node)
     return True
 
 
-def _expand_while(_graph_of: Graph, node: Node) -> bool:
+def _expand_while(graph: Graph, node: Node) -> bool:
     condition = _graph(node, "cond")
     port = condition.outputs[0]
     end = ops.add(condition, "Identity", [port.value], name="truth")
     truth = _truth(condition, end, port.value)
-    if truth is None:
-        condition.remove(end)
+    condition.remove(end)
+    if truth is None or (truth is port.value and not any(True for _result in constant_results(node))):
         return False
     port.value = truth
-    condition.remove(end)
+    lift_constant_results(graph, node)
     return True
 
 

@@ -31,12 +31,18 @@ def infer_known(node: Node) -> Sequence[Typed]:
 
 
 def refine_types(graph: Graph) -> int:
-    """Infer every type anew and keep what is sharper than before; what was known stays known."""
-    return for_each_node(graph, _refine)
+    """Infer every type anew and keep what is sharper than before; what was known stays known.
+
+    Not so in graphs inside nodes, whose types follow from what the node reads: there sizes that change from round to round are
+    found by starting from what a loop begins with.
+    """
+    return sum(_refine(node) for node in graph.nodes)
 
 
-def _refine(_graph: Graph, node: Node) -> int:
-    changes = 0
+def _refine(node: Node) -> int:
+    before = _types_inside(node)
+    ops.settle(node, infer_known)
+    changes = sum(old != new for old, new in zip(before, _types_inside(node), strict=True))
     for value, inferred in zip(node.outputs, infer_known(node), strict=True):
         sharper = Typed(
             inferred.dtype if value.dtype is DType.UNKNOWN else value.dtype,
@@ -47,6 +53,12 @@ def _refine(_graph: Graph, node: Node) -> int:
             value.retype(sharper)
             changes += 1
     return changes
+
+
+def _types_inside(node: Node) -> list[Typed]:
+    """Of all values of the graphs inside a node."""
+    inner = [each for _key, nested in node.graphs() for each in nested.nodes]
+    return [typed for each in inner for typed in (*(value.typed for value in each.outputs), *_types_inside(each))]
 
 
 def _sharper_shape(known: Shape, inferred: Shape) -> Shape:

@@ -85,7 +85,7 @@ def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
         "signature": {"inputs": topology.inputs, "outputs": topology.outputs},
         "modelTopology": {
             "node": topology.nodes,
-            "library": {},
+            "library": {"function": topology.functions} if topology.functions else {},
             "versions": {"producer": _GRAPH_VERSION, "minConsumer": 0},
         },
         **initializer,
@@ -94,7 +94,7 @@ def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
 
 
 def _count_operators(topology: Topology) -> dict[str, int]:
-    counts = Counter(node["op"] for node in topology.nodes if node["op"] not in ("Const", "Placeholder"))
+    counts = Counter(node["op"] for node in topology.all_nodes() if node["op"] not in ("Const", "Placeholder"))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tensorferry import ops
 from tensorferry.errors import GraphError
@@ -28,7 +29,8 @@ Fallback = Callable[[Node, Declined], Sequence[JsNode]]
 class Names:
     """Unique node names that TensorFlow.js can address: `:` would mean an output's number, a leading `^` a control input.
 
-    A name made up here is never that of another node of the model, so that values can be compared by name.
+    A name made up here is never that of another node of the model, so that values can be compared by name. Functions share them:
+    weights are found by name alone, wherever they are read.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -45,36 +47,98 @@ class Names:
 
 
 class Topology:
-    """The nodes and weights of a graph model. Raises UnsupportedError with every node that stands in the way."""
+    """The nodes, functions and weights of a graph model. Raises UnsupportedError with every node that stands in the way."""
 
     def __init__(self, graph: Graph, fallback: Fallback | None = None) -> None:
         """`fallback` is asked what to write for a node that TensorFlow.js declines; it raises Declined where it knows no way."""
-        self.nodes: list[Json] = []
         self.initial_nodes: list[Json] = []
         self.weights: list[Weight] = []
+        self.functions: list[Json] = []
         self.inputs: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
         self.custom: set[str] = set()
-        self._graph = graph
+        self.names = Names(graph)
+        self.refusals = Refusals(TARGET, "to_tfjs")
         self._fallback = fallback
-        self._names = Names(graph)
-        self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
+        self._weights: dict[Tensor, Weight] = {}
         self._initial_refs: dict[Tensor, str] = {}
+        self._functions: dict[Graph, str] = {}
+        main = _Scope(graph, self)
+        self.nodes = main.nodes
+        for port in graph.inputs:
+            with self.refusals.collecting(port.value.producer):
+                name = main.add_input(port)
+                self.inputs[port.name] = _tensor_info(name, port.value.dtype, port.value.shape)
+        main.add_nodes()
+        for port in graph.outputs:
+            with self.refusals.collecting(port.value.producer):
+                if not self.refusals:
+                    self.outputs[port.name] = _tensor_info(main.add_output(port), port.value.dtype, port.value.shape)
+        self.refusals.raise_if_any()
+
+    def all_nodes(self) -> Iterator[Json]:
+        """Those of the functions among them."""
+        yield from self.nodes
+        for function in self.functions:
+            yield from function["nodeDef"]
+
+    def lower(self, node: Node) -> Sequence[JsNode]:
+        try:
+            return _lower(node)
+        except Declined as refusal:
+            if self._fallback is None:
+                raise
+            records = self._fallback(node, refusal)
+            self.custom.update(record.op for record in records)
+            return records
+
+    def add_weight(self, tensor: Tensor, name: Callable[[], str]) -> Weight:
+        """The tensor among the model's weights, where it is already or from now on; all graphs share them, by name."""
+        if tensor not in self._weights:
+            self._weights[tensor] = plan_weight(name(), tensor)
+            self.weights.append(self._weights[tensor])
+        return self._weights[tensor]
+
+    def add_initial(self, owner: str, op: str, handle: Sequence[Json], tensors: Sequence[Tensor], attrs: Json) -> None:
+        """A node of the graph that runs first; it fills what `handle` makes, from constants that stand there too."""
+        self.initial_nodes += [node for node in handle if node not in self.initial_nodes]
+        names = [node["name"] for node in handle]
+        for index, tensor in enumerate(tensors):
+            if tensor not in self._initial_refs:
+                name = self._initial_refs[tensor] = self.names.claim(f"{owner}/initial_{index}")
+                weight = plan_weight(name, tensor)
+                self.initial_nodes.append(_const(name, weight.tensor))
+                self.weights.append(weight)
+            names.append(self._initial_refs[tensor])
+        self.initial_nodes.append({"name": self.names.claim(f"{owner}/{op}"), "op": op, "input": names, "attr": attrs})
+
+    def function_of(self, graph: Graph) -> str:
+        """The name of the function that computes a nested graph."""
+        if graph not in self._functions:
+            name = self._functions[graph] = self.names.claim(graph.name or "function")
+            scope = _Scope(graph, self)
+            given = [scope.add_argument(port) for port in graph.inputs]
+            scope.add_nodes()
+            made = {} if self.refusals else {f"result_{place}": scope.add_result(port) for place, port in enumerate(graph.outputs)}
+            types = [type_name(port.value.dtype) for port in graph.outputs]
+            results = [{"name": key, "type": kind} for key, kind in zip(made, types, strict=False)]
+            signature = {"name": name, "inputArg": given, "outputArg": results}
+            self.functions.append({"signature": signature, "nodeDef": scope.nodes, "ret": made})
+        return self._functions[graph]
+
+
+class _Scope:
+    """The nodes of one graph, the model's own or one inside a node."""
+
+    def __init__(self, graph: Graph, topology: Topology) -> None:
+        self.nodes: list[Json] = []
+        self._graph = graph
+        self._topology = topology
+        self._names = topology.names
+        self._refs: dict[Value | Temp | Tensor, str] = {}  # how a node reads it; compared by identity
         self._node_names: dict[Node, str] = {}
-        self._refusals = Refusals(TARGET, "to_tfjs")
         self._needed = _find_needed(graph)
         self._name_nodes()
-        for port in graph.inputs:
-            with self._refusals.collecting(port.value.producer):
-                self._add_input(port)
-        for node in self._needed:
-            with self._refusals.collecting(node):
-                self._add_node(node)
-        if not self._refusals:
-            for port in graph.outputs:
-                with self._refusals.collecting(port.value.producer):
-                    self._add_output(port)
-        self._refusals.raise_if_any()
 
     # -- names -----------------------------------------------------------------------------------------------------
 
@@ -95,18 +159,28 @@ class Topology:
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
-    def _add_input(self, port: Port) -> None:
+    def add_input(self, port: Port) -> str:
         name = self._input_names[id(port)]
         attrs = {"dtype": port.value.dtype, "shape": port.value.shape}
         self._append(name, "Placeholder", (), {key: encode_attribute(key, value) for key, value in attrs.items()})
         self._refs[port.value] = name
-        self.inputs[port.name] = _tensor_info(name, port.value.dtype, port.value.shape)
+        return name
+
+    def add_argument(self, port: Port) -> Json:
+        """An input of a function, which has no node of its own."""
+        name = self._refs[port.value] = self._input_names[id(port)]
+        return {"name": name, "type": type_name(port.value.dtype)}
+
+    def add_nodes(self) -> None:
+        for node in self._needed:
+            with self._topology.refusals.collecting(node):
+                self._add_node(node)
 
     def _add_node(self, node: Node) -> None:
         if node.op == "Const" or all(value in self._refs for value in node.outputs):
             return  # weights are written where they are read first; an input is there already
         unread = {value for value in node.outputs if not self._graph.readers(value)}
-        for record in self._lower(node):
+        for record in self._topology.lower(node):
             if record.initial:
                 self._add_initial(self._node_names[node], record)
                 continue
@@ -116,7 +190,7 @@ class Topology:
                 raise GraphError(f"the lowering of {node.op} to {TARGET} leaves out an input or an output")
             name = self._name_record(node, record)
             inputs = [self._read(ref, name, index) for index, ref in enumerate(record.inputs)]
-            attrs = {key: encode_attribute(key, value) for key, value in record.attrs.items() if value is not None}
+            attrs = {key: self._encode(key, value) for key, value in record.attrs.items() if value is not None}
             self._append(name, record.op, inputs, attrs)
             for index, ref in enumerate(record.outputs):
                 if ref is not None and ref not in self._refs:  # an intermediate value given as an input stays that input
@@ -128,30 +202,16 @@ class Topology:
     def _add_initial(self, owner: str, record: JsNode) -> None:
         """A node of the graph that runs first. What it fills stands there too, under the same name, by which it is known as one."""
         handle = self._refs[record.inputs[0]]  # type: ignore[index]  # a Temp
-        self.initial_nodes += [node for node in self.nodes if node["name"] == handle and node not in self.initial_nodes]
-        names = [handle]
-        for index, ref in enumerate(record.inputs[1:]):
-            tensor = ref.constant if isinstance(ref, Value) else ref
-            assert isinstance(tensor, Tensor)
-            if tensor not in self._initial_refs:
-                name = self._initial_refs[tensor] = self._names.claim(f"{owner}/initial_{index}")
-                weight = plan_weight(name, tensor)
-                self.initial_nodes.append(_const(name, weight.tensor))
-                self.weights.append(weight)
-            names.append(self._initial_refs[tensor])
+        made = [node for node in self.nodes if node["name"] == handle]
+        tensors = [ref.constant if isinstance(ref, Value) else ref for ref in record.inputs[1:]]
+        assert all(isinstance(tensor, Tensor) for tensor in tensors)
         attrs = {key: encode_attribute(key, value) for key, value in record.attrs.items()}
-        name = self._names.claim(f"{owner}/{record.op}")
-        self.initial_nodes.append({"name": name, "op": record.op, "input": names, "attr": attrs})
+        self._topology.add_initial(owner, record.op, made, [each for each in tensors if isinstance(each, Tensor)], attrs)
 
-    def _lower(self, node: Node) -> Sequence[JsNode]:
-        try:
-            return _lower(node)
-        except Declined as refusal:
-            if self._fallback is None:
-                raise
-            records = self._fallback(node, refusal)
-            self.custom.update(record.op for record in records)
-            return records
+    def _encode(self, key: str, value: Any) -> Json:
+        if isinstance(value, Graph):
+            return {"func": {"name": self._topology.function_of(value)}}
+        return encode_attribute(key, value)
 
     def _name_record(self, node: Node, record: JsNode) -> str:
         """The operator that makes the node's first output bears the node's name; the others have it as a prefix."""
@@ -166,30 +226,38 @@ class Topology:
             return self._refs[ref]
         tensor = ref.constant if isinstance(ref, Value) else ref
         if not isinstance(tensor, Tensor):
-            if not self._refusals:
+            if not self._topology.refusals:
                 raise GraphError(f"'{reader}' reads {ref!r}, which no node makes")
             return ""  # its maker is among the problems
         if tensor not in self._refs:
             producer = ref.producer if isinstance(ref, Value) else None
-            name = self._node_names[producer] if producer else self._names.claim(f"{reader}/constant_{index}")
-            self._add_weight(name, tensor)
+            own = self._node_names[producer] if producer else f"{reader}/constant_{index}"
+            self._add_weight(tensor, lambda: own if producer else self._names.claim(own))
         return self._refs[tensor]
 
-    def _add_weight(self, name: str, tensor: Tensor) -> None:
-        weight = plan_weight(name, tensor)
-        self.nodes.append(_const(name, weight.tensor))
-        self.weights.append(weight)
-        self._refs[tensor] = name
+    def _add_weight(self, tensor: Tensor, name: Callable[[], str]) -> None:
+        weight = self._topology.add_weight(tensor, name)
+        self.nodes.append(_const(weight.name, weight.tensor))
+        self._refs[tensor] = weight.name
 
-    def _add_output(self, port: Port) -> None:
+    def add_output(self, port: Port) -> str:
         """An input, a constant, one of several outputs of a node, or a second name: an Identity bears the public name."""
         value, name = port.value, self._output_names[id(port)]
         tensor = self._refs.get(value)
         if tensor is None or self._node_names.get(value.producer) != name:
-            source = self._read(value, name, 0)
-            self._append(name, "Identity", [source], {"T": encode_attribute("T", value.dtype)})
-            tensor = name
-        self.outputs[port.name] = _tensor_info(tensor, value.dtype, value.shape)
+            return self._pass_on(value, name)
+        return tensor
+
+    def add_result(self, port: Port) -> str:
+        """An output of a function: always the first of a node that gives nothing else, for the loader looks at no other."""
+        value, name = port.value, self._output_names[id(port)]
+        alone = self._refs.get(value) == self._node_names.get(value.producer) == name
+        return f"{name if alone else self._pass_on(value, name)}:0"
+
+    def _pass_on(self, value: Value, name: str) -> str:
+        source = self._read(value, name, 0)
+        self._append(name, "Identity", [source], {"T": encode_attribute("T", value.dtype)})
+        return name
 
     def _append(self, name: str, op: str, inputs: Sequence[str], attrs: Json) -> None:
         node: Json = {"name": name, "op": op}
