@@ -139,6 +139,7 @@ def _before_scaling(value: Value, samples: Array) -> Array:
     with np.errstate(all="ignore"):
         for factor, offset in reversed(steps):
             found = (found - offset) / factor
+    found = np.reshape(found, samples.shape)  # a factor of one element is a vector
     return found if np.all(np.abs(found) < LARGEST_SAMPLE) else samples
 
 

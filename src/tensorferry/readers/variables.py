@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from tensorferry import ops
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Node, Value
+from tensorferry.ops.capturing import drop_unneeded
 from tensorferry.tensor import Array, ArrayTensor, DType, ReshapedTensor, Tensor
 from tensorferry.wire.bundle import Bundle
 
@@ -134,49 +136,72 @@ def _shaped_as(tensor: Tensor, node: Node) -> Tensor:
 
 
 def freeze_variables(graph: Graph, run: set[Node]) -> int:
-    """Replace the variables that no node of `run` changes by constants; how many.
+    """Replace the variables that no node of `run` changes by constants, in graphs inside nodes too; how many.
 
     `run` are the nodes that run when the outputs are asked for, those that others wait for included.
     """
     count = 0
     for node in [each for each in graph.nodes if each.name in graph.variables]:
-        uses = list(_uses(node))
-        if any(_changes(user, value) and user in run for user, value in uses):
+        uses = list(_uses(graph, node))
+        if any(_changes(use) and (use.user in run or use.graph is not graph) for use in uses):
             continue
-        _freeze(graph, node, [user for user, value in uses if not _changes(user, value)])
+        _freeze(graph, node, [use for use in uses if not _changes(use)])
         count += 1
+    if count:
+        drop_unneeded(graph)
     return count
 
 
-def _uses(node: Node) -> Iterator[tuple[Node, Value]]:
-    """(reader, what it reads) of the variable or its handle, seen through identities of a handle."""
-    waiting = list(node.outputs)
+class _Use(NamedTuple):
+    """A node of a graph that reads a variable or its handle as this value."""
+
+    graph: Graph
+    user: Node
+    value: Value
+
+
+def _uses(graph: Graph, node: Node) -> Iterator[_Use]:
+    """All uses, seen through identities of a handle and into the graphs that it is handed to."""
+    waiting = [(graph, value) for value in node.outputs]
     while waiting:
-        value = waiting.pop()
+        holder, value = waiting.pop()
         for user in dict.fromkeys(value.users):
             if node.op in HANDLES and user.op in _PASSING:
-                waiting += [out for out, given in zip(user.outputs, user.inputs, strict=False) if given is value]
+                waiting += [(holder, out) for out, given in zip(user.outputs, user.inputs, strict=False) if given is value]
+            elif node.op in HANDLES and user.op in ("If", "Case", "While"):
+                waiting += _handed_in(user, value)
             else:
-                yield user, value
+                yield _Use(holder, user, value)
 
 
-def _changes(user: Node, value: Value) -> bool:
+def _handed_in(user: Node, value: Value) -> Iterator[tuple[Graph, Value]]:
+    """The value as the graphs inside a node know it."""
+    first = 0 if user.op == "While" else 1  # what is chosen by comes before the arguments
+    for _key, nested in user.graphs():
+        for given, port in zip(user.inputs[first:], nested.inputs, strict=False):
+            if given is value:
+                yield nested, port.value
+
+
+def _changes(use: _Use) -> bool:
     """Whether the node may change the variable: of a handle, whatever is not known to read only."""
-    if value.dtype is DType.RESOURCE:
-        return user.op not in _READING
-    return user.op.startswith(_WRITING) and bool(user.inputs) and user.inputs[0] is value
+    if use.value.dtype is DType.RESOURCE:
+        return use.user.op not in _READING
+    return use.user.op.startswith(_WRITING) and bool(use.user.inputs) and use.user.inputs[0] is use.value
 
 
-def _freeze(graph: Graph, node: Node, readers: list[Node]) -> None:
+def _freeze(graph: Graph, node: Node, uses: list[_Use]) -> None:
     tensor, name = graph.variables[node.name], node.name
     graph.rename(node, graph.unique_name(f"{name}/variable"))
     graph.variables[node.name] = graph.variables.pop(name)
-    constant = graph.constant(tensor, name, before=node, origin=node.origin)
-    for user in readers:
+    constants = {graph: graph.constant(tensor, name, before=node, origin=node.origin)}
+    for holder, user, _value in uses:
+        if holder not in constants:
+            constants[holder] = holder.constant(tensor, name, before=holder.nodes[0], origin=node.origin)
         if node.op in REFERENCES:
-            user.set_inputs([constant if each.producer is node else each for each in user.inputs])
+            user.set_inputs([constants[holder] if each.producer is node else each for each in user.inputs])
         else:
-            _read_constant(graph, user, constant)
+            _read_constant(holder, user, constants[holder])
 
 
 def _read_constant(graph: Graph, user: Node, constant: Value) -> None:
