@@ -189,14 +189,16 @@ def test_loops_of_tensorflow_1(tmp_path: Path) -> None:
         assert [port.name for port in graph.outputs] == ["result"]
 
 
-def test_functions_are_named(tmp_path: Path) -> None:
+def test_branches_are_graphs(tmp_path: Path) -> None:
     @tf.function(input_signature=[tf.TensorSpec((2,), tf.float32)])
     def outer(x: tf.Tensor) -> tf.Tensor:
         return tf.cond(tf.reduce_sum(x) > 0, lambda: x + 1, lambda: x - 1)
 
     graph = read(tmp_path, outer.get_concrete_function().graph.as_graph_def())
-    assert len(graph.notices) == 1
-    assert "cond_true" in graph.notices[0]
+    choice = next(each for each in graph.nodes if each.op == "If")
+    branches = {key: {each.op for each in nested.nodes} for key, nested in choice.graphs()}
+    assert "AddV2" in branches["then_branch"] and "Sub" in branches["else_branch"]
+    assert graph.notices == []
 
 
 def test_constants_of_strange_types_do_not_stop_reading(tmp_path: Path) -> None:

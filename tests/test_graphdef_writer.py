@@ -16,6 +16,7 @@ from tensorferry.ops.spec import Example
 from tensorferry.storage import CHUNK
 from tensorferry.tensor import ArrayTensor, DType, FilledTensor, TransposedTensor
 from tensorferry.text import format_graph
+from tensorferry.wire.tensorflow import FunctionRef
 from tensorferry.writers.graphdef import encode_graph, serialize_graphdef, write_graphdef
 
 v1 = tf.compat.v1
@@ -132,6 +133,27 @@ def test_the_source_is_no_target(tmp_path: Path) -> None:
     assert (tmp_path / "graph.pb").read_bytes() == before
 
 
+def test_tensorflow_runs_branches_and_loops_that_we_write(tmp_path: Path) -> None:
+    @tf.function(input_signature=[tf.TensorSpec((2,), tf.float32), tf.TensorSpec((), tf.int32)])
+    def source(x: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        def body(i: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return i + 1, tf.cond(i % 2 == 0, lambda: y * 2, lambda: y - tf.cast(i, tf.float32))
+
+        return tf.while_loop(lambda i, _y: i < count, body, (0, x))[1]
+
+    function = source.get_concrete_function()
+    (tmp_path / "source.pb").write_bytes(function.graph.as_graph_def().SerializeToString())
+    graph = readers.read(tmp_path / "source.pb")
+    write_graphdef(graph, tmp_path / "again.pb")
+    x = np.array([1, -2], np.float32)
+    with tf.Graph().as_default(), v1.Session() as session:
+        definition = v1.GraphDef.FromString((tmp_path / "again.pb").read_bytes())
+        tf.graph_util.import_graph_def(definition, name="")
+        feeds = {graph.inputs[0].name + ":0": x, graph.inputs[1].name + ":0": 5}
+        (result,) = session.run([graph.outputs[0].name + ":0"], feeds)
+    np.testing.assert_array_equal(result, source(x, 5))
+
+
 def test_what_a_graph_def_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = built()
     graph.node("product").attrs["activation"] = "Relu6"
@@ -143,8 +165,8 @@ def test_what_a_graph_def_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TargetError, match=r"'product' \(MatMul\) carries a fused"):
         serialize_graphdef(graph)
     graph = built()
-    graph.node("joined").attrs["body"] = Graph("body")
-    with pytest.raises(TargetError, match=r"'joined' \(ConcatV2\) calls body"):
+    graph.node("joined").attrs["f"] = FunctionRef("elsewhere", {})
+    with pytest.raises(TargetError, match=r"'joined' \(ConcatV2\) calls elsewhere"):
         serialize_graphdef(graph)
     huge = Graph()
     huge.constant(FilledTensor(np.array([1, 2], np.float32), DType.FLOAT32, (1 << 29,)), "filled")

@@ -11,6 +11,7 @@ from tensorferry.readers.building import Builder, ordered, some
 from tensorferry.readers.functions import Library
 from tensorferry.readers.parsing import scan
 from tensorferry.readers.selection import find_inputs, find_outputs
+from tensorferry.readers.tables import load_vocabularies
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import Tensor
 from tensorferry.wire.protobuf import Span, whole
@@ -35,6 +36,7 @@ def read_graph(file: SourceFile, message: Span, constants: Mapping[str, Tensor] 
     for source in ordered(contents.nodes, graph):
         builder.add(source)
     builder.close_loops()
+    load_vocabularies(graph, file.path.parent)
     _tell_functions(graph)
     graph.inputs = [Port(value.name, value) for value in find_inputs(graph)]
     graph.outputs = [Port(value.name, value) for value in find_outputs(graph)]

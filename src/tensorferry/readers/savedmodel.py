@@ -64,12 +64,12 @@ def _choose(graph: Graph, chosen: MetaGraph, wanted: str | None) -> None:
 
 
 def _read_assets(graph: Graph, chosen: MetaGraph, folder: Path) -> None:
-    """Vocabularies and the like, by the name of the tensor that holds the file's name."""
-    for tensor, name in chosen.assets.items():
+    """Vocabularies and the like, by the name of their file."""
+    for name in chosen.assets.values():
         path = folder / name
         if not name or Path(name).name != name or not path.is_file() or path.is_symlink():
             log.info("asset '%s' is not in the folder", name)
             continue
         if path.stat().st_size > MOST_ASSET_BYTES:
             raise SourceError(f"the asset '{path}' is larger than {MOST_ASSET_BYTES >> 20} MiB")
-        graph.assets[tensor.removesuffix(":0")] = path.read_bytes()
+        graph.assets[name] = path.read_bytes()
