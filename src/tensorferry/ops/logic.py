@@ -100,6 +100,7 @@ def _equality_examples() -> Iterator[Example]:
     yield Example((words, words[:, ::-1].copy()), declines=no_web, note="string")
     yield Example((words, np.array([b"bc"], object)), constants=(1,), note="strings and one")
     yield Example((np.array(b"", object), words), constants=(0,), note="one and strings")
+    yield Example((words[0], np.array([[b"bc"], [b"a"], [b"bc"]], object)), constants=(1,), note="each of some strings")
 
 
 # -- choosing ------------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value, format_shape
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value, format_shape, type_of_constant
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.index_operands import refuse_in_tfjs, require_dtype
 from tensorferry.ops.samples import sample
 from tensorferry.ops.sizes import Size, Sizes, divided, reshape, times
-from tensorferry.ops.spec import Declined, Example, OpSpec, constant_input
+from tensorferry.ops.spec import Declined, Example, Infer, OpSpec, constant_input
 from tensorferry.ops.windows import NCHW_TO_NHWC, NHWC_TO_NCHW, require_channels_last
 from tensorferry.targets import JsNode, LiteOp, Ref
 from tensorferry.tensor import Array, ArrayTensor, DType
@@ -369,9 +369,58 @@ def _space_to_depth_examples() -> Iterator[Example]:
     yield Example((sample(2, 3, 4, 6),), {"block_size": 2, "data_format": "NCHW"}, note="channels first")
 
 
+def _infer_old(infer: Infer) -> Infer:
+    """The old ops have one size for both sides of a block, and are typed as the newer ones."""
+
+    def typed(node: Node) -> Sequence[Typed]:
+        block = Node(
+            "block", "Const", (), {"value": ArrayTensor(_old_block(node))}, [type_of_constant(ArrayTensor(_old_block(node)))]
+        )
+        trial = Node(node.name, f"{node.op}ND", (node.inputs[0], block.output, node.inputs[1]), {"T": node.inputs[0].dtype}, ())
+        try:
+            return infer(trial)
+        finally:
+            trial.set_inputs(())
+
+    return typed
+
+
+def _old_block(node: Node) -> Array:
+    return np.full(2, int(node["block_size"]), np.int32)
+
+
+def _expand_old(graph: Graph, node: Node) -> bool:
+    expansion = Expansion(graph, node)
+    return expansion.finish(expansion.make(f"{node.op}ND", node.inputs[0], _old_block(node), node.inputs[1]))
+
+
+def _old_to_batch_examples() -> Iterator[Example]:
+    yield Example((sample(1, 3, 4, 2), np.array([[1, 0], [0, 0]], np.int32)), {"block_size": 2}, constants=(1,))
+
+
+def _old_to_space_examples() -> Iterator[Example]:
+    yield Example((sample(4, 2, 2, 1), np.array([[1, 0], [0, 0]], np.int32)), {"block_size": 2}, constants=(1,))
+
+
 _DEPTH_ATTRS = {"data_format": "NHWC", "T": DType.FLOAT32}
 
 SPECS = (
+    OpSpec(
+        name="SpaceToBatch",
+        attrs={"block_size": 2},
+        infer=_infer_old(_infer_to_batch),
+        evaluate=lambda node, array, pads: _evaluate_to_batch(node, array, _old_block(node), pads),
+        expand=_expand_old,
+        examples=_old_to_batch_examples,
+    ),
+    OpSpec(
+        name="BatchToSpace",
+        attrs={"block_size": 2},
+        infer=_infer_old(_infer_to_space),
+        evaluate=lambda node, array, crops: _evaluate_to_space(node, array, _old_block(node), crops),
+        expand=_expand_old,
+        examples=_old_to_space_examples,
+    ),
     OpSpec(
         name="SpaceToBatchND",
         attrs={"T": DType.FLOAT32},

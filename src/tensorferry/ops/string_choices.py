@@ -12,14 +12,17 @@ from tensorferry.tensor import DType
 
 
 def expand_text_equality(graph: Graph, node: Node) -> bool:
-    """Against one constant text: a table says of it alone that it is the one."""
+    """Against constant texts: a table gives each of them a number, and any other text another one."""
     one, other = node.inputs
     text, value = (one, other) if one.constant is not None else (other, one)
-    if text.constant is None or text.constant.size != 1 or (text.rank or 0) > (value.rank or 0):
+    if text.constant is None:
         raise Declined("texts that are both computed cannot be compared", remedy="compare with a constant")
-    expansion, same = Expansion(graph, node), node.op == "Equal"
-    known = text.constant.array().reshape(1)
-    return expansion.finish(expansion.make("TableLookup", value, np.array(not same), known, np.array([same])))
+    expansion, constant = Expansion(graph, node), text.constant.array()
+    known = list(dict.fromkeys(constant.reshape(-1).tolist()))
+    numbers = np.array([known.index(each) for each in constant.reshape(-1).tolist()], np.int32).reshape(constant.shape)
+    table = np.array(known, object), np.arange(len(known), dtype=np.int32)
+    found = expansion.make("TableLookup", value, np.array(-1, np.int32), *table)
+    return expansion.finish(expansion.make(node.op, found, numbers))
 
 
 def expand_text_choice(graph: Graph, node: Node) -> bool:

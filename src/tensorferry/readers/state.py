@@ -7,7 +7,7 @@ pure graph from the state before a run to the state after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ def carry_state(graph: Graph, run: set[Node]) -> None:
             continue
         users = list(_users(node))
         writes = [user for user in users if user in run and _is_write(user)]
+        if _is_local(graph, users, run) and all(user.op in _UPDATES for user in writes):
+            walk.add_local(node)
+            continue
         known = graph.variables.get(node.name)
         first = _first_value(users, run) if known is None else known
         if first is None or not any(user in run for user in users):
@@ -53,6 +56,13 @@ def carry_state(graph: Graph, run: set[Node]) -> None:
         if all(user.op in _UPDATES for user in writes):
             walk.add_variable(node, first, assigned=bool(writes))
     walk.run(run)
+
+
+def _is_local(graph: Graph, users: Sequence[Node], run: set[Node]) -> bool:
+    """Whether a run assigns the variable before all else: what it was does not matter then."""
+    among = {user for user in users if user in run and user.op not in _PASSING}
+    first = next((node for node in graph.nodes if node in among), None)
+    return first is not None and first.op in _ASSIGNS
 
 
 def _users(variable: Node) -> Iterator[Node]:
@@ -90,6 +100,10 @@ class _Walk:
         self._first: dict[Node, Tensor] = {}
         self._inputs: dict[Node, Value] = {}
         self.before: Node | None = None
+
+    def add_local(self, variable: Node) -> None:
+        """A variable whose value is what the run assigns first."""
+        self._values[variable] = variable.output
 
     def add_variable(self, variable: Node, first: Tensor, *, assigned: bool) -> None:
         name, graph = variable.name, self.graph
