@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.expansion import Expansion
-from tensorferry.tensor import Array
+from tensorferry.tensor import Array, DType
 
 Operand = Any
 """An Array or a Term; or a plain number beside one."""
@@ -87,9 +87,11 @@ class Term:
         """Of booleans."""
         return self._join("LogicalOr", other)
 
-    def apply(self, op: str, *operands: Operand, **attrs: Any) -> Term:
-        """An op whose first input this is."""
+    def apply(self, op: str, *operands: Operand, operand: Array | None = None, **attrs: Any) -> Term:
+        """An op whose first input this is; `operand` keeps its own type."""
         values = [self.value, *(self.expansion_value(each) for each in operands)]
+        if operand is not None:
+            values.append(self.expansion.constant(operand))
         return Term(self.expansion, self.expansion.make(op, *values, **attrs))
 
 
@@ -108,6 +110,29 @@ class Maths:
 
     def equal(self, x: Operand, y: Operand) -> Operand:
         return x.apply("Equal", y)
+
+    # Integrals are sums along rows: operands become columns, and what a row adds up to takes their shape again.
+
+    def column(self, x: Operand) -> Operand:
+        """All elements below one another."""
+        return x.apply("Reshape", operand=np.array([-1, 1], np.int32))
+
+    def row(self, numbers: Array, like: Operand) -> Operand:
+        """These numbers, the same for every row of `like`."""
+        return Term(like.expansion, like.expansion_value(numbers.reshape(1, -1)))
+
+    def row_sum(self, x: Operand) -> Operand:
+        """One number for each row."""
+        return x.apply("Sum", operand=np.array([1], np.int32), keep_dims=False)
+
+    def flat(self, x: Operand) -> Operand:
+        """A column as a vector."""
+        return x.apply("Reshape", operand=np.array([-1], np.int32))
+
+    def like(self, x: Operand, shaped: Operand) -> Operand:
+        """A vector in the shape that `shaped` had before it became a column."""
+        shape = shaped.expansion.make("Shape", shaped.value, out_type=DType.INT32)
+        return Term(x.expansion, x.expansion.make("Reshape", x.value, shape))
 
     def __getattr__(self, name: str) -> Callable[..., Operand]:
         op = _OPS.get(name)
@@ -153,6 +178,21 @@ class ArrayMaths(Maths):
 
     def equal(self, x: Operand, y: Operand) -> Operand:
         return x == y
+
+    def column(self, x: Operand) -> Operand:
+        return np.asarray(x).reshape(-1, 1)
+
+    def row(self, numbers: Array, like: Operand) -> Operand:
+        return numbers.reshape(1, -1).astype(like.dtype)
+
+    def row_sum(self, x: Operand) -> Operand:
+        return x.sum(axis=1)
+
+    def flat(self, x: Operand) -> Operand:
+        return np.asarray(x).reshape(-1)
+
+    def like(self, x: Operand, shaped: Operand) -> Operand:
+        return np.asarray(x).reshape(np.shape(shaped))
 
 
 def expand_formula(formula: Formula) -> Callable[[Graph, Node], bool]:

@@ -118,7 +118,7 @@ def _evaluate_erfinv(_node: Node, x: Array) -> Array:
     result = np.asarray(_erfinv(ArrayMaths(), magnitude))
     inside = magnitude < 1
     for _ in range(2):  # Newton's method, on the complement, which keeps the digits of the tail
-        excess = _map(math.erfc, np.where(inside, result, 0)) - (1 - magnitude)
+        excess = map_elements(math.erfc, np.where(inside, result, 0)) - (1 - magnitude)
         step = excess * (math.sqrt(math.pi) / 2) * np.exp(result * result)
         result = np.where(inside, result + step, result)
     return np.asarray(np.copysign(result, wide).astype(x.dtype))
@@ -129,7 +129,7 @@ def _evaluate_ndtri(_node: Node, p: Array) -> Array:
     return np.asarray(SQRT2 * _evaluate_erfinv(_node, 2 * wide - 1)).astype(p.dtype)
 
 
-def _map(function: Callable[[float], float], x: Array) -> Array:
+def map_elements(function: Callable[[float], float], x: Array) -> Array:
     """A function of the standard library over all elements."""
     return np.array([function(each) for each in x.reshape(-1).tolist()], np.float64).reshape(x.shape)
 
@@ -147,6 +147,10 @@ def _examples(*values: float, tolerance: float = 1e-6, small: float = 0.01) -> C
     return build
 
 
+def _standard(function: Callable[[float], float]) -> Callable[[Node, Array], Array]:
+    return lambda _node, x: map_elements(function, x).astype(x.dtype)
+
+
 def _function(name: str, evaluate: Callable[..., Array], formula: Formula, examples: Callable[[], Iterator[Example]]) -> OpSpec:
     return OpSpec(
         name=name,
@@ -160,8 +164,8 @@ def _function(name: str, evaluate: Callable[..., Array], formula: Formula, examp
 
 
 SPECS = (
-    _function("Erf", lambda _node, x: _map(math.erf, x).astype(x.dtype), _erf, _examples(-5, -2, -0.5, 0, 0.1, 1, 3, 6, small=0.1)),
-    _function("Erfc", lambda _node, x: _map(math.erfc, x).astype(x.dtype), _erfc, _examples(-5, -2, -0.5, 0, 0.1, 1, 3, 6)),
+    _function("Erf", _standard(math.erf), _erf, _examples(-5, -2, -0.5, 0, 0.1, 1, 3, 6, small=0.1)),
+    _function("Erfc", _standard(math.erfc), _erfc, _examples(-5, -2, -0.5, 0, 0.1, 1, 3, 6)),
     _function("Erfinv", _evaluate_erfinv, _erfinv, _examples(-1, -0.99999, -0.9, -0.1, 0, 0.5, 0.999, 1, tolerance=1e-5)),
     _function(
         "Ndtri",
