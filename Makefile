@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench bench-ops clean
 
 help:
 	@echo "make setup   the package and its run-time extras in $(VENV)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test    the tests (installs TensorFlow as an independent reference)"
 	@echo "make check   lint, format and types"
 	@echo "make bench   the benchmarks of docs/benchmarks.md (installs TensorFlow)"
+	@echo "make bench-ops  the small graphs of docs/bench-ops.md (installs TensorFlow and tensorflowjs, 5 GB)"
 	@echo "make clean   take away everything the targets made"
 
 $(BIN)/pip:
@@ -50,7 +51,17 @@ bench: $(VENV)/.ready-tfjs,test $(VENV)-user/.ready
 	$(BIN)/python benchmarks/install_size.py
 	$(BIN)/python benchmarks/compare.py --tensorferry-python $(VENV)-user/bin/python $(ARGS)
 
+# TensorFlow.js's own converter needs other versions than everything else (docs/benchmarks.md).
+$(VENV)-tfjs/.ready:
+	$(PYTHON) -m venv $(VENV)-tfjs
+	$(VENV)-tfjs/bin/pip install --quiet --disable-pip-version-check tensorflowjs==4.22.0 ydf==0.11.0
+	@touch $@
+
+bench-ops: $(VENV)/.ready-tfjs,test $(if $(findstring -only,$(ARGS)),,$(VENV)-tfjs/.ready)
+	PYTHONPATH=benchmarks $(BIN)/python -m ops --work .benchmarks/ops \
+		$(if $(findstring -only,$(ARGS)),,--tensorflowjs-python $(VENV)-tfjs/bin/python) $(if $(ARGS),$(ARGS),--page)
+
 clean:
-	rm -rf $(VENV) $(VENV)-user dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-user $(VENV)-tfjs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -rf js/node_modules src/tensorferry/runtimes/assets
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,19 +6,22 @@ python -m ops --work FOLDER [--family NAME]... [--id TEXT]... [--ours-only] [--f
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from measuring import describe_machine
 from ops import workers
 from ops.families import NAMES
 from ops.freezing import folder_of
+from ops.page import describe, read_bench, write_page
 
 Results = dict[str, dict[str, Any]]
-OFFICIAL = ("official_tflite", "official_tfjs")
 
 
 class Store:
@@ -91,32 +94,57 @@ def failed(work: Path, ids: Sequence[str]) -> list[str]:
     return [each for each in ids if each not in known or any(known[each][t].get("status") != "ok" for t in ("tflite", "tfjs"))]
 
 
+def describe_versions(python: str | None) -> str:
+    """What ran the bench, in the words of docs/benchmarks.md; no path, no date."""
+    machine = describe_machine()
+    version = importlib.metadata.version
+    parts = [f"Python {machine['python']}", f"TensorFlow {version('tensorflow')}", f"Keras {version('keras')}"]
+    if python is not None:
+        names = "'tensorflowjs', v('tensorflowjs'), 'on TensorFlow', v('tensorflow')"
+        code = f"from importlib.metadata import version as v; print({names})"
+        parts.append(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip())
+    parts.append(f"ai-edge-litert {version('ai-edge-litert')}")
+    return f"Machine: {machine['cores']} cores of an {machine['processor']} under {machine['system']}, {', '.join(parts)}."
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the cases and the results")
-    parser.add_argument("--family", action="append", choices=NAMES, help="only this family")
-    parser.add_argument("--id", action="append", default=[], help="only cases whose id contains this text")
-    parser.add_argument("--ours-only", action="store_true", help="leave TensorFlow's converters out")
-    parser.add_argument("--failed-only", action="store_true", help="only cases that Tensorferry did not pass last time")
-    parser.add_argument("--make-only", action="store_true", help="only make the cases")
-    parser.add_argument("--official-only", action="store_true", help="leave Tensorferry out")
-    parser.add_argument(
-        "--tensorflowjs-python", help="Python of an environment with tensorflowjs; without it that converter is left out"
-    )
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    options = parse_options()
+    work = options.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
     from ops.families import all_cases  # noqa: PLC0415 - imports TensorFlow
 
     wanted = [case.id for case in all_cases(options.family or NAMES) if all(text in case.id for text in options.id)]
-    ids = make_cases(options.work.resolve(), wanted)
+    ids = make_cases(work, wanted)
     print(f"{len(ids)} cases ({len(wanted) - len(ids)} are not TensorFlow's on a CPU)", flush=True)
-    if options.make_only:
+    if options.make_only or not ids:
         return 0
     if not options.ours_only:
-        run_official(options.work.resolve(), ids, options.tensorflowjs_python)
+        run_official(work, ids, options.tensorflowjs_python)
     if not options.official_only:
-        run_ours(options.work.resolve(), failed(options.work, ids) if options.failed_only else ids)
+        run_ours(work, failed(work, ids) if options.failed_only else ids)
+    bench = read_bench(work, wanted)
+    print(describe(bench))
+    if options.page:
+        write_page(bench, work, describe_versions(options.tensorflowjs_python))
     return 0
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the cases and the results, kept from run to run")
+    parser.add_argument("--family", action="append", choices=NAMES, help="only this family")
+    parser.add_argument("--id", action="append", default=[], help="only cases whose id contains this text")
+    parser.add_argument("--ours-only", action="store_true", help="leave TensorFlow's converters out")
+    parser.add_argument("--official-only", action="store_true", help="leave Tensorferry out")
+    parser.add_argument(
+        "--failed-only", action="store_true", help="only cases that Tensorferry did not pass on both targets last time"
+    )
+    parser.add_argument("--make-only", action="store_true", help="only make the cases")
+    parser.add_argument(
+        "--tensorflowjs-python", help="Python of an environment with tensorflowjs; without it that converter is left out"
+    )
+    parser.add_argument("--page", action="store_true", help="write docs/bench-ops.md, which is about all cases")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

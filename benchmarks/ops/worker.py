@@ -83,9 +83,9 @@ def official_tfjs(work: Path) -> Callable[[str], Outcome]:
     return judge
 
 
-def ours(work: Path) -> Callable[[str], Outcome]:
+def ours(work: Path, session: tfjs.Session | None = None) -> Callable[[str], Outcome]:
     """Tensorferry, to both targets from one reading."""
-    session = tfjs.Session(timeout=JS_PATIENCE)
+    running = session or tfjs.Session(timeout=JS_PATIENCE)
 
     def judge(identity: str) -> Outcome:
         case = load_frozen(work, identity)
@@ -101,7 +101,7 @@ def ours(work: Path) -> Callable[[str], Outcome]:
                 finished = graph.copy()
                 pipelines.finish(finished, target)
                 with tempfile.TemporaryDirectory() as folder:
-                    outcome[target] = take(case, finished, Path(folder), session)
+                    outcome[target] = take(case, finished, Path(folder), running)
             except Exception as error:
                 outcome[target] = {"status": "refused", "why": _reason(error)}
         return outcome

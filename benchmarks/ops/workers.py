@@ -108,6 +108,15 @@ def _follow(
 
 
 def environment() -> dict[str, str]:
-    """One thread for each library, and quiet ones."""
+    """This package importable; one thread for each library, and quiet ones."""
     calm = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return {**os.environ, **calm, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    here = str(Path(__file__).parents[1])
+    path = os.pathsep.join(each for each in (here, os.environ.get("PYTHONPATH", "")) if each)
+    return {
+        **os.environ,
+        **calm,
+        "PYTHONPATH": path,
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+    }
