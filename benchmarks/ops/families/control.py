@@ -436,6 +436,13 @@ def _order(family: Family) -> None:
         floats(3),
         forms=("function", "v1"),
     )
+    family.add("Print", lambda x: raw.Print(input=x, data=[x], message="value") * 2.0, floats(3), form="v1")
+    family.add(
+        "Case_with_random",
+        lambda i, x: tf.switch_case(i, [lambda: x + 1.0, lambda: tf.random.normal([3], seed=1) * 0.0]),
+        np.int32(1),
+        floats(3),
+    )
     family.add("control_dependencies", lambda x: _after([x * 3.0], x), floats(3), form="v1")
     family.add("group", lambda x: _after([tf.group(x + 1.0, x + 2.0)], x), floats(3), form="v1")
     family.add("tuple", lambda a, b: tf.tuple([a + 1.0, b * 2.0]), floats(3), floats(2), form="v1")

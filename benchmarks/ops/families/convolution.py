@@ -425,6 +425,22 @@ def _others(family: Family) -> None:
         lambda x: raw.Dilation2D(input=x, filter=_kernel(2, 2, 2), strides=[1, 1, 1, 1], rates=[1, 2, 2, 1], padding="VALID"),
         floats(1, 5, 6, 2),
     )
+    family.add(
+        "DepthwiseBackpropFilter",
+        lambda x, g: raw.DepthwiseConv2dNativeBackpropFilter(
+            input=x, filter_sizes=[3, 3, 2, 1], out_backprop=g, strides=[1, 1, 1, 1], padding="SAME"
+        ),
+        floats(1, 4, 5, 2),
+        floats(1, 4, 5, 2),
+    )
+    family.add(
+        "Conv3DBackpropFilterV2",
+        lambda x, g: raw.Conv3DBackpropFilterV2(
+            input=x, filter_sizes=[2, 2, 2, 2, 3], out_backprop=g, strides=[1, 1, 1, 1, 1], padding="VALID"
+        ),
+        floats(1, 3, 4, 3, 2),
+        floats(1, 2, 3, 2, 3),
+    )
     family.add("locally_connected", lambda x: tf.einsum("bp,pq->bq", tf.reshape(x, [1, 16]), _kernel(16, 5)), floats(1, 4, 4, 1))
     family.add("atrous", lambda x: tf.nn.atrous_conv2d(x, _kernel(3, 3, 2, 3), 2, "SAME"), floats(1, 8, 8, 2))
     family.add(

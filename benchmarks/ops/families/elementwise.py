@@ -250,6 +250,10 @@ def _others(family: Family) -> None:
     family.add("clip_by_norm", lambda x: tf.clip_by_norm(x, 1.5), floats(3, 4))
     family.add("clip_by_norm_axis", lambda x: tf.clip_by_norm(x, 1.5, axes=[1]), floats(3, 4), unknown="batch")
     family.add("clip_by_global_norm", lambda a, b: tf.clip_by_global_norm([a, b], 1.0)[0], floats(3), floats(2, 2))
+    family.add("AccumulateNV2", lambda a, b: raw.AccumulateNV2(inputs=[a, b], shape=[2, 3]), floats(2, 3), floats(2, 3, seed=1))
+    family.add("BesselK0e", lambda x: raw.BesselK0e(x=x), floats(2, 3, low=0.2, high=4))
+    family.add("BesselK1e", lambda x: raw.BesselK1e(x=x), floats(2, 3, low=0.2, high=4))
+    family.add("GuaranteeConst", lambda x: raw.GuaranteeConst(input=x) * 2, floats(2, 3))
     family.add(
         "accumulate_n", lambda a, b, c: tf.math.accumulate_n([a, b, c]), floats(2, 3), floats(2, 3, seed=1), floats(2, 3, seed=2)
     )

@@ -300,5 +300,24 @@ def _sparse(family: Family) -> None:
         np.array([0, 4, 2, 1], np.int64),
     )
     family.add("ragged_to_dense", lambda v: tf.RaggedTensor.from_row_splits(v, [0, 2, 2, 5]).to_tensor(), floats(5))
+    family.add("RaggedRange", lambda n: list(raw.RaggedRange(starts=[0, 3], limits=n, deltas=1)), np.array([2, 6], np.int32))
+    family.add("RaggedGather", _ragged_gather, floats(5))
+    family.add(
+        "RaggedTensorToTensor",
+        lambda v: raw.RaggedTensorToTensor(
+            shape=[-1, -1],
+            values=v,
+            default_value=0.0,
+            row_partition_tensors=[tf.constant([0, 2, 2, 5], tf.int64)],
+            row_partition_types=["ROW_SPLITS"],
+        ),
+        floats(5),
+    )
     family.add("ragged_sum", lambda v: tf.reduce_sum(tf.RaggedTensor.from_row_splits(v, [0, 2, 2, 5]), 1), floats(5))
     family.add("ragged_gather", lambda v: tf.gather(tf.RaggedTensor.from_row_splits(v, [0, 2, 2, 5]), [2, 0]).values, floats(5))
+
+
+def _ragged_gather(values: tf.Tensor) -> list[tf.Tensor]:
+    splits = tf.constant([0, 2, 2, 5], tf.int64)
+    gathered = raw.RaggedGather(params_nested_splits=[splits], params_dense_values=values, indices=[2, 0], OUTPUT_RAGGED_RANK=1)
+    return [*gathered.output_nested_splits, gathered.output_dense_values]

@@ -208,6 +208,10 @@ def _structure(family: Family) -> None:
     family.add("MatrixDiagPart", tf.linalg.diag_part, floats(3, 2, 2), unknown="batch")
     family.add("MatrixSetDiag", tf.linalg.set_diag, floats(3, 2, 2), floats(3, 2), unknown="batch")
     family.add("MatrixDiagPart_open", tf.linalg.diag_part, floats(2, 3, 2), unknown="sizes")
+    family.add(
+        "MatrixDiagV2", lambda x: raw.MatrixDiagV2(diagonal=x, k=1, num_rows=-1, num_cols=-1, padding_value=0.0), floats(2, 3)
+    )
+    family.add("MatrixSetDiagV2", lambda x, d: raw.MatrixSetDiagV2(input=x, diagonal=d, k=-1), floats(2, 4, 4), floats(2, 3))
     family.add("Diag", lambda x: raw.Diag(diagonal=x), floats(3))
     family.add("Diag_matrix", lambda x: raw.Diag(diagonal=x), floats(2, 2))
     family.add("DiagPart", lambda x: raw.DiagPart(input=x), floats(3, 3))

@@ -91,6 +91,8 @@ def add_cases(family: Family) -> None:
             np.array([1, 2, 3, 4, 2], dtype),
             np.array([2, 4], dtype),
         )
+    family.add("UniqueWithCountsV2", lambda x: list(raw.UniqueWithCountsV2(x=x, axis=[0])), np.array([5, 5, 2], np.int32))
+    family.add("NearestNeighbors", lambda x: list(raw.NearestNeighbors(points=x, centers=distinct(4, 3), k=2)), floats(5, 3))
     family.add(
         "ListDiff_nothing_left", lambda a, b: list(raw.ListDiff(x=a, y=b)), np.array([1, 2], np.int32), np.array([2, 1], np.int32)
     )

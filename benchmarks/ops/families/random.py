@@ -134,6 +134,14 @@ def add_cases(family: Family) -> None:
             np.float32(0),
             comparison="shapes",
         )
+    for op in ("StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal"):
+        family.add(f"{op}_v1", lambda x, op=op: getattr(raw, op)(shape=[2, 3], seed=[1, 2]) + x, np.float32(0), comparison="shapes")
+    family.add(
+        "ParameterizedTruncatedNormal",
+        lambda x: raw.ParameterizedTruncatedNormal(shape=[4], means=0.0, stdevs=1.0, minvals=-1.0, maxvals=1.0, seed=1) + x,
+        np.float32(0),
+        comparison="shapes",
+    )
     family.add("StatelessMultinomial", lambda x: stateless.stateless_categorical(x, 3, [1, 2]), floats(2, 4), comparison="shapes")
     family.add(
         "stateless_dropout", lambda x: tf.nn.experimental.stateless_dropout(x, 0.3, [1, 2]), floats(3, 4), comparison="shapes"

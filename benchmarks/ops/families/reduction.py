@@ -171,6 +171,9 @@ def _counting(family: Family) -> None:
         lambda x: raw.DenseBincount(input=x, size=tf.constant(6, tf.int64), weights=tf.zeros([0], tf.float32)),
         integers(8, low=0, high=6, dtype="int64"),
     )
+    family.add("Bincount_raw", lambda x: raw.Bincount(arr=x, size=6, weights=tf.zeros([0], tf.int32)), integers(10, low=0, high=6))
+    family.add("Bincount_raw_weights", lambda x, w: raw.Bincount(arr=x, size=6, weights=w), integers(10, low=0, high=6), floats(10))
+    family.add("InTopK", lambda p, t: raw.InTopK(predictions=p, targets=t, k=2), distinct(4, 5), integers(4, low=0, high=5))
     family.add("histogram", lambda x: tf.histogram_fixed_width(x, [0.0, 5.0], nbins=5), floats(20, low=-1, high=6))
     family.add("histogram_bins", lambda x: tf.histogram_fixed_width_bins(x, [0.0, 5.0], nbins=5), floats(3, 4, low=-1, high=6))
     family.add("Bucketize", lambda x: raw.Bucketize(input=x, boundaries=[-1.0, 0.0, 1.5]), floats(3, 4))

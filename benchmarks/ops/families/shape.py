@@ -362,6 +362,10 @@ def _arithmetic(family: Family) -> None:
         family.add(f"{op}_any", lambda x, t=take: t(x), floats(2, 3), unknown="rank")
         family.add(f"{op}_scalar", lambda x, t=take: t(x), np.float32(1))
         family.add(f"{op}_empty", lambda x, t=take: t(x), floats(0, 3))
+    family.add("DataFormatDimMap", lambda x: raw.DataFormatDimMap(x=x), np.array([0, 1, 2, 3, -1], np.int32))
+    family.add("DataFormatVecPermute", lambda x: raw.DataFormatVecPermute(x=x), np.array([7, 4, 9, 3], np.int32))
+    family.add("UnravelIndex", lambda x: raw.UnravelIndex(indices=x, dims=[3, 4]), integers(5, low=0, high=12))
+    family.add("ParallelConcat", lambda a, b: raw.ParallelConcat(values=[a, b], shape=[2, 3]), floats(1, 3), floats(1, 3, seed=1))
     family.add("Shape_int64", lambda x: tf.shape(x, out_type=tf.int64), floats(2, 3), unknown="sizes")
     family.add("ShapeN", lambda a, b: tf.shape_n([a, b]), floats(2, 3), floats(4), unknown="sizes")
     family.add(

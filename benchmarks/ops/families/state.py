@@ -123,6 +123,8 @@ def _tables(family: Family) -> None:
             if op == "HashTableV2":
                 family.add(f"{op}_{key}_{value}", build, asked, form="v1", unknown="sizes")
         family.add(f"table_size_{key}_{value}", lambda x, k=key, v=value: _size(x, k, v), asked, form="v1")
+    family.add("HashTable_v1_ops", _old_table, words(4), form="v1")
+    family.add("InitializeTableV2", _initialised, words(4), form="v1")
     family.add(
         "table_then_embedding",
         lambda x: tf.gather(tf.constant(floats(40, 3)), _looked_up(x, "string", "int64", np.int64(0), "HashTableV2")),
@@ -148,3 +150,18 @@ def _size(x: tf.Tensor, key: str, value: str) -> tf.Tensor:
     table, filled = _filled(key, value, "HashTableV2")
     with tf.control_dependencies([filled]):
         return raw.LookupTableSizeV2(table_handle=table) + tf.cast(tf.size(x), tf.int64)
+
+
+def _old_table(x: tf.Tensor) -> tf.Tensor:
+    """The ops of TensorFlow 1 before resources: a table is a reference to a string."""
+    table = raw.HashTable(key_dtype=tf.string, value_dtype=tf.int64, shared_name="old")
+    filled = raw.InitializeTable(table_handle=table, keys=tf.constant(KEYS["string"]), values=tf.constant(VALUES["int64"]))
+    with tf.control_dependencies([filled]):
+        return raw.LookupTableFind(table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64))
+
+
+def _initialised(x: tf.Tensor) -> tf.Tensor:
+    table = raw.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="initialised")
+    filled = raw.InitializeTableV2(table_handle=table, keys=tf.constant(KEYS["string"]), values=tf.constant(VALUES["int64"]))
+    with tf.control_dependencies([filled]):
+        return raw.LookupTableFindV2(table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64))
