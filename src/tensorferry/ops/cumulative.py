@@ -125,7 +125,7 @@ def _over_triangle(expansion: Expansion, rows: Value, triangle: Value | Array) -
     lowest = np.array(-np.inf, kind)
     chosen = expansion.make("SelectV2", triangle, rows, lowest)
     largest = expansion.make("Max", chosen, last, keep_dims=True)
-    shift = expansion.make("Maximum", largest, np.array(np.finfo(kind).min, kind))  # so that -inf less -inf is not NaN
+    shift = expansion.make("Maximum", largest, np.array(np.finfo(np.float32).min, kind))  # so that -inf less -inf is not NaN
     powers = expansion.make("Exp", expansion.make("Sub", chosen, shift))
     total = expansion.make("Log", expansion.make("Sum", powers, last, keep_dims=True))
     # LiteRT's plain kernel of ADD turns -inf into the lowest finite number

@@ -202,7 +202,7 @@ def _fill_identity(graph: Graph, node: Node) -> bool:
     dtype, shape = node.output.dtype, node.output.shape
     number = IDENTITIES[node.op]
     if dtype.is_integer:
-        limits = np.iinfo(dtype.numpy)
+        limits = np.iinfo(dtype.value)
         number = 0 if math.isnan(number) else limits.min if number == -math.inf else limits.max if number == math.inf else number
     filling = np.array(number).astype(dtype.numpy)
     expansion = Expansion(graph, node)
@@ -310,7 +310,7 @@ def _numbers(*dtypes: type[np.generic]) -> Callable[[], Iterator[Example]]:
         yield Example((np.zeros((2, 0), np.int32), np.array([-1], np.int32)), {"keep_dims": True}, (1,), note="nothing, int32")
         for dtype in dtypes:
             ints = np.array([[[7, -2, 9], [1, -8, 4]]])
-            ints = (ints if np.iinfo(dtype).min else abs(ints)).astype(dtype)
+            ints = (ints if np.iinfo(np.dtype(dtype)).min else abs(ints)).astype(dtype)
             yield Example((ints, np.array([2], np.int32)), constants=(1,), note=dtype.__name__)
 
     return build
@@ -396,7 +396,7 @@ def _arg_reduction(name: str, kernel: str, compute: Callable[..., Any], examples
         to_tflite=_lite_arg(kernel),
         to_tfjs=_js_arg,
         expand=_expand_arg,
-        widens=WIDER | {DType.BOOL: DType.INT32},
+        widens={**WIDER, DType.BOOL: DType.INT32},
         examples=examples,
     )
 
