@@ -176,6 +176,25 @@ def _lite_add_n(node: Node) -> list[LiteOp]:
     raise Declined("TensorFlow Lite's ADD_N takes float32 and int32 only", attributes=f"T={node.inputs[0].dtype}")
 
 
+def _js_abs(node: Node) -> list[JsNode]:
+    """The kernel in plain JavaScript keeps but 24 bits of an integer, and so does Maximum in WebAssembly."""
+    value = node.inputs[0]
+    if value.dtype is not DType.INT32:
+        return same_in_tfjs(node)
+    zero, attrs = ArrayTensor(np.array(0, np.int32)), {"T": DType.INT32}
+    below, negated = Temp("below", DType.BOOL, value.shape), Temp("negated", DType.INT32, value.shape)
+    return [
+        JsNode("Less", (value, zero), (below,), attrs),
+        JsNode("Sub", (zero, value), (negated,), attrs),
+        JsNode("SelectV2", (below, negated, value), tuple(node.outputs), attrs),
+    ]
+
+
+def _abs_examples() -> Iterator[Example]:
+    yield from _single_examples(*SIGNED)()
+    yield Example((np.array([-1234567891, 2**31 - 1, 1 - 2**31, 0], np.int32),), note="large")
+
+
 def _expand_square(graph: Graph, node: Node) -> bool:
     """SQUARE takes floats only; a square that is fused or complex is left to others."""
     value = node.inputs[0]
@@ -478,8 +497,8 @@ UNARY = (
         "Abs",
         np.abs,
         choose(ABS, _lite_abs_by_maximum),
-        _single_examples(*SIGNED),
-        to_tfjs=same_in_tfjs,
+        _abs_examples,
+        to_tfjs=_js_abs,
         wraps=True,
     ),
     _unary("Exp", np.exp, LiteKernel("EXP", FLOATS)),

@@ -16,8 +16,8 @@ from tensorferry.ops.index_operands import int32_vector
 from tensorferry.ops.shape import reshape_target
 from tensorferry.ops.sizes import Sizes, vector
 from tensorferry.ops.spec import Declined, Example, OpSpec
-from tensorferry.targets import JsNode, LiteBody, LiteOp, Temp
-from tensorferry.tensor import Array, DType
+from tensorferry.targets import JsNode, LiteBody, LiteOp, Ref, Temp
+from tensorferry.tensor import Array, DType, Tensor
 
 _DENSE_FACTOR, _DENSE_LEAST = 8, 4096
 """Integer keys are indices into a row while from the least to the largest it is at most so many times as far as there are keys,
@@ -59,20 +59,22 @@ def _to_tflite(node: Node) -> list[LiteOp]:
     size = len(_contents(node)[0])
     if not size:
         raise Declined("the table is empty")
-    kinds = {"key_dtype": table_keys.dtype.value.upper(), "value_dtype": table_values.dtype.value.upper()}
-    options = {"table_id": int(node["table"]), **kinds}
+    tensors = table_keys.constant, table_values.constant
+    assert tensors[0] is not None
+    assert tensors[1] is not None
+    return lite_lookup(node.name, keys, default, (tensors[0], tensors[1]), int(node["table"]), node.output)
+
+
+def lite_lookup(name: str, keys: Ref, default: Ref, contents: tuple[Tensor, Tensor], number: int, target: Ref) -> list[LiteOp]:
+    """The operators that fill the table of that number, once, and look the keys up in it."""
+    kinds = {f"{role}_dtype": tensor.dtype.value.upper() for role, tensor in zip(("key", "value"), contents, strict=True)}
+    options = {"table_id": number, **kinds}
     filled, asked = (Temp("table", DType.RESOURCE, (1,)) for _ in range(2))
-    fill = LiteBody(
-        f"{node.name}/fill",
-        (
-            LiteOp("HASHTABLE", (), (filled,), options),
-            LiteOp("HASHTABLE_IMPORT", (filled, table_keys.constant, table_values.constant), ()),
-        ),
-    )
+    fill = (LiteOp("HASHTABLE", (), (filled,), options), LiteOp("HASHTABLE_IMPORT", (filled, *contents), ()))
     return [
-        LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": fill}),
+        LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": LiteBody(f"{name}/fill", fill)}),
         LiteOp("HASHTABLE", (), (asked,), options),
-        LiteOp("HASHTABLE_FIND", (asked, keys, default), (node.output,)),
+        LiteOp("HASHTABLE_FIND", (asked, keys, default), (target,)),
     ]
 
 
