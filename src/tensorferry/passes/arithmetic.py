@@ -22,11 +22,14 @@ from tensorferry.passes.rewriting import (
     split_constant,
     substitute,
 )
-from tensorferry.tensor import Array
+from tensorferry.tensor import Array, DType
 
 log = logging.getLogger(__name__)
 
 NEUTRAL_RIGHT = {"AddV2": 0.0, "Sub": 0.0, "Mul": 1.0, "RealDiv": 1.0, "Pow": 1.0}
+LARGEST_NEUTRAL = 1 << 16
+"""Elements of a constant up to which it is read to see whether it adds or multiplies by nothing."""
+
 COMMUTATIVE = ("AddV2", "Mul")
 IDEMPOTENT = ("Relu", "Relu6", "Abs", "Sign", "Floor", "Ceil", "Round", "Rint")
 
@@ -63,8 +66,16 @@ def _orders(node: Node) -> list[tuple[Value, Value]]:
 
 
 def _is_all(value: Value, element: float) -> bool:
-    array = small_constant(value)
-    return array is not None and array.size > 0 and array.dtype.kind in "fiu" and bool(np.all(array == element))
+    """Whether a constant, or a vector of known content, is this number throughout. A first look at one element spares the rest."""
+    tensor = value.constant
+    if tensor is None:
+        array = small_constant(value)
+        return array is not None and array.size > 0 and bool(np.all(array == element))
+    if not 0 < tensor.size <= LARGEST_NEUTRAL or not (tensor.dtype.is_float or tensor.dtype.is_integer):
+        return False
+    if tensor.dtype is DType.BFLOAT16 or tensor.elements(0, 1)[0] != element:
+        return False
+    return bool(np.all(tensor.array() == element))
 
 
 def _square(graph: Graph, node: Node) -> int:

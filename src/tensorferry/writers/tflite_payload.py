@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator
 
@@ -10,8 +11,11 @@ import numpy as np
 from tensorferry.errors import GraphError
 from tensorferry.tensor import Array, CastTensor, DType, FileTensor, ReshapedTensor, Tensor, TransposedTensor
 
-SMALL = 4096
-"""Constants up to this many bytes are compared by content, so that equal ones are stored once."""
+SMALL = 1 << 16
+"""Constants up to this many bytes are compared by content, so that equal ones are stored once: zero biases come by the dozen."""
+
+KEPT = 64
+"""Contents up to this many bytes stand for themselves; of longer ones a digest is kept."""
 
 
 class Payload:
@@ -59,7 +63,8 @@ _PACKED = {DType.STRING: pack_strings, DType.INT4: pack_nibbles}
 def identity_of(tensor: Tensor) -> object:
     """Equal for tensors that hand out the same bytes, as far as that is known without reading much."""
     if tensor.dtype in _PACKED or tensor.nbytes <= SMALL:
-        return b"".join(Payload(tensor).chunks())
+        content = b"".join(Payload(tensor).chunks())
+        return content if len(content) <= KEPT else (len(content), hashlib.sha256(content).digest())
     match tensor:
         case ReshapedTensor():
             return identity_of(tensor.base)
