@@ -68,9 +68,14 @@ def _product(graph: Graph, value: Value, depth: int = DEPTH, *, root: bool = Fal
     return one.times(other).times(Product(1.0, (), (node,)))
 
 
+def multiply_out(graph: Graph, value: Value) -> Product:
+    """The value as a product, however many read it."""
+    return _product(graph, value, root=True)
+
+
 def _hard_swish(graph: Graph, node: Node) -> int:
     """x * relu6(x + 3) / 6, the sixth anywhere in the product."""
-    product = _product(graph, node.output, root=True)
+    product = multiply_out(graph, node.output)
     if len(product.leaves) != 2 or not math.isclose(product.factor, 1 / 6, rel_tol=1e-6):
         return 0
     for source, gate in (product.leaves, product.leaves[::-1]):

@@ -19,6 +19,7 @@ from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
+from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.narrowing import narrow_types
@@ -66,6 +67,7 @@ FUSING = Group(
     (
         recognise_clips,
         recognise_composites,
+        recognise_gelu,
         sink_reshapes,
         fold_batch_norm,
         fuse_bias,
