@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tensorferry.ir import Graph, Node
+from tensorferry.ops.capturing import drop_unneeded
 
 
 def remove_dead_nodes(graph: Graph) -> int:
@@ -16,3 +17,8 @@ def remove_dead_nodes(graph: Graph) -> int:
             pending += [value.producer for value in node.inputs]
     nested = sum(remove_dead_nodes(inner) for node in alive for _key, inner in node.graphs())
     return nested + graph.keep_nodes(alive.__contains__)
+
+
+def remove_unneeded_captures(graph: Graph) -> int:
+    """Values that no branch or loop needs are not handed to it, nor carried round."""
+    return drop_unneeded(graph)

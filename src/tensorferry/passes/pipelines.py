@@ -14,7 +14,7 @@ from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_b
 from tensorferry.passes.arithmetic import simplify_arithmetic
 from tensorferry.passes.composites import recognise_composites, recognise_unit_length
 from tensorferry.passes.constants import fold_constants
-from tensorferry.passes.dead_nodes import remove_dead_nodes
+from tensorferry.passes.dead_nodes import remove_dead_nodes, remove_unneeded_captures
 from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
@@ -22,6 +22,7 @@ from tensorferry.passes.flattening import lift_products, permute_flattened_weigh
 from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_dropout, remove_identities
 from tensorferry.passes.layout import settle_layout
+from tensorferry.passes.lists import write_lists_as_tensors
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
 from tensorferry.passes.relabelling import join_transposed_axes
@@ -46,6 +47,7 @@ CLEANING = Group(
     "clean up",
     (
         remove_dead_nodes,
+        remove_unneeded_captures,
         refine_types,
         remove_identities,
         fold_shape_arithmetic,
@@ -84,7 +86,8 @@ FUSING = Group(
 )
 TIDYING = Group("tidy up", (merge_duplicate_constants, merge_duplicate_nodes, remove_dead_nodes), rounds=4)
 
-PREPARING = (CLEANING, LAYOUT, FUSING, RELABELLING, TIDYING)
+LISTS = Group("lists", (refine_types, fold_shape_arithmetic, write_lists_as_tensors, remove_unneeded_captures))
+PREPARING = (LISTS, CLEANING, LAYOUT, FUSING, RELABELLING, TIDYING)
 
 TARGETS = ("tflite", "tfjs")
 
