@@ -10,9 +10,11 @@ from tensorferry import ops
 from tensorferry.errors import FerryError, NodeError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Shape, Typed, Value, format_shape
 from tensorferry.ops.capturing import constant_results, lift_constant_results
+from tensorferry.ops.empty_variables import carry_a_row_more, empty_axes
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, Infer, OpSpec
+from tensorferry.ops.tensor_lists import merge_elements
 from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Array, DType
 
@@ -61,9 +63,16 @@ def _infer_loop(node: Node) -> list[Typed]:
     if len(condition.outputs) != 1:
         raise Declined(f"its condition gives {len(condition.outputs)} results, not one")
     return [
-        Typed(port.value.dtype, port.value.shape, value.content if result.value is port.value else None)
+        Typed(port.value.dtype, port.value.shape, _carried_content(port.value, result.value, value))
         for port, result, value in zip(body.inputs, body.outputs, node.inputs, strict=True)
     ]
+
+
+def _carried_content(inside: Value, result: Value, start: Value) -> tuple[Dim, ...] | None:
+    """What a loop leaves as it was; of lists, whose content is their elements' shape, what holds in every round."""
+    if inside.dtype is DType.VARIANT:
+        return inside.content
+    return start.content if result is inside else None
 
 
 def _check_arguments(graph: Graph, values: Sequence[Value]) -> None:
@@ -122,20 +131,26 @@ def _settle_loop(node: Node, infer: Infer) -> None:
     fixed = [result.value is port.value for port, result in zip(body.inputs, body.outputs, strict=False)]
     if len(fixed) != len(node.inputs):
         raise Declined(f"its body takes {len(body.inputs)} values and gives {len(body.outputs)}")
-    types = [value.typed if kept else Typed(value.dtype, value.shape) for value, kept in zip(node.inputs, fixed, strict=True)]
+    types = [
+        value.typed if kept or value.dtype is DType.VARIANT else Typed(value.dtype, value.shape)
+        for value, kept in zip(node.inputs, fixed, strict=True)
+    ]
     for widening in range(_WIDENINGS + 1):
         _enter(body, types, infer)
         results = [port.value for port in body.outputs]
-        wider = [
-            each if kept else Typed(each.dtype, _widen_shape(each.shape, result.shape))
-            for each, kept, result in zip(types, fixed, results, strict=True)
-        ]
+        wider = [each if kept else _widen(each, result.typed) for each, kept, result in zip(types, fixed, results, strict=True)]
         if wider == types:
             break
         types = wider
         if widening == _WIDENINGS - 1:
             types = [each if kept else Typed(each.dtype, None) for each, kept in zip(types, fixed, strict=True)]
     _enter(condition, types, infer)
+
+
+def _widen(before: Typed, after: Typed) -> Typed:
+    """A variable's type for one more round; lists keep what is known of their elements."""
+    content = merge_elements(before.content, after.content) if before.dtype is DType.VARIANT else None
+    return Typed(before.dtype, _widen_shape(before.shape, after.shape), content)
 
 
 def _enter(graph: Graph, types: Sequence[Typed], infer: Infer) -> None:
@@ -250,6 +265,8 @@ def _lite_while(node: Node) -> list[LiteOp]:
     condition, body = _graph(node, "cond"), _graph(node, "body")
     _check_condition(condition.outputs[0].value, "its condition")
     _check_results(node)
+    if empty_axes(node):
+        raise Declined("a variable begins without elements, which LiteRT's WHILE fails on")
     options = {"cond_subgraph_index": condition, "body_subgraph_index": body}
     return [LiteOp("WHILE", node.inputs, tuple(node.outputs), options)]
 
@@ -285,9 +302,12 @@ def _expand_while(graph: Graph, node: Node) -> bool:
     end = ops.add(condition, "Identity", [port.value], name="truth")
     truth = _truth(condition, end, port.value)
     condition.remove(end)
-    if truth is None or (truth is port.value and not any(True for _result in constant_results(node))):
+    empty = empty_axes(node)
+    if truth is None or (truth is port.value and not empty and not any(True for _result in constant_results(node))):
         return False
     port.value = truth
+    if empty:
+        carry_a_row_more(graph, node, empty)
     lift_constant_results(graph, node)
     return True
 

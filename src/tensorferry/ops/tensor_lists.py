@@ -14,7 +14,25 @@ from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value
 from tensorferry.ops.spec import Declined, OpSpec
 from tensorferry.tensor import Array, DType
 
-LIST = Typed(DType.VARIANT, ())
+
+def list_of(shape: Shape) -> Typed:
+    """The type of a list; its content is the shape of the elements, as far as it is known: what is put in is what comes out."""
+    return Typed(DType.VARIANT, (), shape)
+
+
+def merge_elements(one: Shape, other: Shape) -> Shape:
+    """What both say of the elements' shape: a number before a name, a name before nothing, nothing where they differ."""
+    if one is None or other is None or len(one) != len(other):
+        return other if one is None else one
+    return tuple(_better(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _better(a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int) and a != b:
+        return UNKNOWN_DIM
+    if isinstance(a, int):
+        return a
+    return b if isinstance(b, int) or a == UNKNOWN_DIM else a
 
 
 @dataclass(frozen=True)
@@ -70,16 +88,41 @@ def _value_of(elements: Elements, index: int, dtype: DType, wanted: tuple[int, .
 # -- types ---------------------------------------------------------------------------------------------------------
 
 
-def _infer_list(_node: Node) -> list[Typed]:
-    return [LIST]
+def _infer_made(node: Node) -> list[Typed]:
+    return [list_of(element_shape(node.inputs[0]))]
+
+
+def _infer_filled(node: Node) -> list[Typed]:
+    """From the elements of a tensor."""
+    shape = node.inputs[0].shape
+    wanted = element_shape(node.inputs[1 if len(node.inputs) == 2 else 2])
+    return [list_of(merge_elements(shape[1:] if shape else None, wanted))]
+
+
+def _infer_met(node: Node) -> list[Typed]:
+    """A list with one more element, or another one in the place of one."""
+    return [list_of(merge_elements(node.inputs[0].content, node.inputs[-1].shape))]
+
+
+def _infer_same(node: Node) -> list[Typed]:
+    return [list_of(node.inputs[0].content)]
+
+
+def _infer_scattered(node: Node) -> list[Typed]:
+    shape = node.inputs[1].shape
+    return [list_of(merge_elements(node.inputs[0].content, shape[1:] if shape else None))]
+
+
+def _infer_split(node: Node) -> list[Typed]:
+    return [list_of(element_shape(node.inputs[1]))]
 
 
 def _infer_item(node: Node) -> list[Typed]:
-    return [Typed(node["element_dtype"], element_shape(node.inputs[2]))]
+    return [Typed(node["element_dtype"], merge_elements(element_shape(node.inputs[2]), node.inputs[0].content))]
 
 
 def _stacked(node: Node, count: Dim) -> list[Typed]:
-    shape = element_shape(node.inputs[-1])
+    shape = merge_elements(element_shape(node.inputs[-1]), node.inputs[0].content)
     return [Typed(node["element_dtype"], None if shape is None else (count, *shape))]
 
 
@@ -94,11 +137,13 @@ def _infer_gather(node: Node) -> list[Typed]:
 
 
 def _infer_pop(node: Node) -> list[Typed]:
-    return [LIST, Typed(node["element_dtype"], element_shape(node.inputs[1]))]
+    content = merge_elements(element_shape(node.inputs[1]), node.inputs[0].content)
+    return [list_of(content), Typed(node["element_dtype"], content)]
 
 
 def _infer_concat(node: Node) -> list[Typed]:
     shape = element_shape(node.inputs[1]) if len(node.inputs) > 1 else node.get("element_shape")
+    shape = merge_elements(shape, node.inputs[0].content)
     return [
         Typed(node["element_dtype"], None if shape is None else (UNKNOWN_DIM, *shape[1:])),
         Typed(DType.INT64, (UNKNOWN_DIM,)),
@@ -149,7 +194,7 @@ def _gathered(node: Node, elements: Elements, places: Sequence[int], shape: Arra
     return np.stack([_value_of(elements, each, dtype, wanted) for each in places])
 
 
-def _scatter(node: Node, tensor: Array, indices: Array, shape: Array, *count: Array) -> Array:
+def _scatter(_node: Node, tensor: Array, indices: Array, shape: Array, *count: Array) -> Array:
     size = max([int(each) for each in indices], default=-1) + 1
     size = max(size, int(count[0])) if count else size
     return _scattered(_pack([None] * size, _known(shape) or tensor.shape[1:]), tensor, indices)
@@ -212,26 +257,26 @@ def _infer_length(_node: Node) -> list[Typed]:
 _TYPED = {"element_dtype": DType.FLOAT32}
 
 SPECS = (
-    OpSpec(name="TensorListReserve", attrs=_TYPED, infer=_infer_list, evaluate=_reserve),
-    OpSpec(name="EmptyTensorList", attrs=_TYPED, infer=_infer_list, evaluate=_empty),
-    OpSpec(name="TensorListFromTensor", attrs=_TYPED, infer=_infer_list, evaluate=_from_tensor),
+    OpSpec(name="TensorListReserve", attrs=_TYPED, infer=_infer_made, evaluate=_reserve),
+    OpSpec(name="EmptyTensorList", attrs=_TYPED, infer=_infer_made, evaluate=_empty),
+    OpSpec(name="TensorListFromTensor", attrs=_TYPED, infer=_infer_filled, evaluate=_from_tensor),
     OpSpec(
         name="TensorListSetItem",
         attrs={**_TYPED, "resize_if_index_out_of_bounds": False},
-        infer=_infer_list,
+        infer=_infer_met,
         evaluate=_set_item,
     ),
     OpSpec(name="TensorListGetItem", attrs=_TYPED, infer=_infer_item, evaluate=_get_item),
     OpSpec(name="TensorListStack", attrs={**_TYPED, "num_elements": -1}, infer=_infer_stack, evaluate=_stack),
     OpSpec(name="TensorListGather", attrs=_TYPED, infer=_infer_gather, evaluate=_gather),
-    OpSpec(name="TensorListScatterV2", aliases=("TensorListScatter",), attrs=_TYPED, infer=_infer_list, evaluate=_scatter),
-    OpSpec(name="TensorListScatterIntoExistingList", attrs=_TYPED, infer=_infer_list, evaluate=_scatter_into),
+    OpSpec(name="TensorListScatterV2", aliases=("TensorListScatter",), attrs=_TYPED, infer=_infer_filled, evaluate=_scatter),
+    OpSpec(name="TensorListScatterIntoExistingList", attrs=_TYPED, infer=_infer_scattered, evaluate=_scatter_into),
     OpSpec(name="TensorListLength", infer=_infer_length, evaluate=_length),
-    OpSpec(name="TensorListPushBack", attrs=_TYPED, infer=_infer_list, evaluate=_push),
+    OpSpec(name="TensorListPushBack", attrs=_TYPED, infer=_infer_met, evaluate=_push),
     OpSpec(name="TensorListPopBack", attrs=_TYPED, infer=_infer_pop, evaluate=_pop),
-    OpSpec(name="TensorListResize", infer=_infer_list, evaluate=_resize),
+    OpSpec(name="TensorListResize", infer=_infer_same, evaluate=_resize),
     OpSpec(name="TensorListConcatV2", aliases=("TensorListConcat",), attrs=_TYPED, infer=_infer_concat, evaluate=_concat),
-    OpSpec(name="TensorListSplit", attrs=_TYPED, infer=_infer_list, evaluate=_split),
+    OpSpec(name="TensorListSplit", attrs=_TYPED, infer=_infer_split, evaluate=_split),
     OpSpec(
         name="TensorListElementShape",
         attrs={"shape_type": DType.INT32},

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from tensorferry import ops
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
+from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Typed, Value
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.sizes import Size, Sizes, plus, scalar, vector
-from tensorferry.ops.tensor_lists import element_shape
+from tensorferry.ops.tensor_lists import element_shape, merge_elements
 from tensorferry.passes.rewriting import decline
 from tensorferry.passes.shapes import infer_known
 from tensorferry.tensor import DType
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _PASSING = frozenset({"Identity", "IdentityN", "StopGradient", "Snapshot"})
 _GROWING = frozenset({"TensorListPushBack", "TensorListResize", "TensorListPopBack"})
+_RESIZES = "resize_if_index_out_of_bounds"
+"""Attribute of TensorListSetItem: an element behind the end makes the list as long as it must be."""
+
 _MEETING = {"TensorListSetItem": 2, "TensorListPushBack": 1}
 """Ops that put one element into a list, and which input it is."""
 
@@ -96,7 +99,7 @@ class _Writer:
         if any(value.dtype is DType.VARIANT and value not in self._tensors for value in node.inputs):
             return
         types = {place: self._tensors[node.inputs[place]].typed for place in places}
-        growing = any(inner.op in _GROWING for inner in _inside(node["body"]))
+        growing = any(inner.op in _GROWING or inner.get(_RESIZES) for inner in _inside(node["body"]))
         for key in ("cond", "body"):
             nested: Graph = node[key]
             given = {}
@@ -174,7 +177,7 @@ def _empty(expansion: Expansion, _inputs: list[Value]) -> list[Value] | None:
 def _zeros(expansion: Expansion, count: Size) -> list[Value] | None:
     """As many zeros of the list's element shape."""
     node = expansion.node
-    shape = _merge(element_shape(node.inputs[0]), _shape_of_elements(node.outputs[0]))
+    shape = merge_elements(element_shape(node.inputs[0]), _shape_of_elements(node.outputs[0]))
     if shape is None:
         return None
     sizes: list[Size] = [count]
@@ -213,30 +216,17 @@ def _shape_of_elements(value: Value, depth: int = 0) -> Shape:
     for user in dict.fromkeys(value.users) if depth < 16 else ():
         at = user.inputs.index(value)
         if user.op in _MEETING:
-            found = _merge(found, user.inputs[_MEETING[user.op]].shape)
-            found = _merge(found, _shape_of_elements(user.outputs[0], depth + 1))
+            found = merge_elements(found, user.inputs[_MEETING[user.op]].shape)
+            found = merge_elements(found, _shape_of_elements(user.outputs[0], depth + 1))
         elif user.op in _PASSING:
-            found = _merge(found, _shape_of_elements(user.outputs[at], depth + 1))
+            found = merge_elements(found, _shape_of_elements(user.outputs[at], depth + 1))
         elif user.op in ("TensorListGetItem", "TensorListStack", "TensorListGather"):
-            found = _merge(found, element_shape(user.inputs[-1]))
+            found = merge_elements(found, element_shape(user.inputs[-1]))
         for key, nested in user.graphs():
             place = at if user.op == "While" else at - 1
             if key != "cond" and 0 <= place < len(nested.inputs):
-                found = _merge(found, _shape_of_elements(nested.inputs[place].value, depth + 1))
+                found = merge_elements(found, _shape_of_elements(nested.inputs[place].value, depth + 1))
     return found
-
-
-def _merge(one: Shape, other: Shape) -> Shape:
-    """What both know together; a number before a name, a name before nothing."""
-    if one is None or other is None or len(one) != len(other):
-        return other if one is None else one
-    return tuple(_better(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _better(a: Dim, b: Dim) -> Dim:
-    if isinstance(a, int):
-        return a
-    return b if isinstance(b, int) or a == UNKNOWN_DIM else a
 
 
 def _number(value: Value) -> Size:
@@ -252,11 +242,15 @@ def _set_item(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
     tensor, index, item = inputs
     if tensor.shape is None:
         return None
-    axis = np.asarray(0, np.int32)
-    piece = expansion.make("ExpandDims", item, axis)
+    if expansion.node.get(_RESIZES):
+        behind = expansion.make("AddV2", index, np.asarray(1, np.int32))
+        size = expansion.make("Maximum", scalar(expansion, Sizes(expansion, tensor)[0]), behind)
+        tensor = _resized(expansion, tensor, size)
+    shape = tensor.shape or ()
+    piece = expansion.make("ExpandDims", item, np.asarray(0, np.int32))
     if piece.shape is None:
-        piece.retype(Typed(piece.dtype, (1, *tensor.shape[1:])))
-    start = vector(expansion, [_number(index), *[0] * (len(tensor.shape) - 1)])
+        piece.retype(Typed(piece.dtype, (1, *shape[1:])))
+    start = vector(expansion, [_number(index), *[0] * (len(shape) - 1)])
     return [expansion.make("XlaDynamicUpdateSlice", tensor, piece, start)]
 
 
@@ -309,17 +303,19 @@ def _pop(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
 
 
 def _resize(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
-    """Cut or filled up with zeros to this many elements: both, after one another."""
     tensor, count = inputs
-    if tensor.shape is None:
-        return None
-    rank, size, wanted = len(tensor.shape), Sizes(expansion, tensor)[0], scalar(expansion, _number(count))
+    return None if tensor.shape is None else [_resized(expansion, tensor, scalar(expansion, _number(count)))]
+
+
+def _resized(expansion: Expansion, tensor: Value, wanted: Value) -> Value:
+    """Cut or filled up with zeros to this many elements: both, after one another."""
+    rank, size = len(tensor.shape or ()), Sizes(expansion, tensor)[0]
     kept = expansion.make("Minimum", scalar(expansion, size), wanted)
     cut = expansion.make("Slice", tensor, np.zeros(rank, np.int32), vector(expansion, [kept, *[-1] * (rank - 1)]))
     more = expansion.make("Sub", wanted, kept)
     flat: list[Size] = [0, more, *[0] * (2 * rank - 2)]
     paddings = expansion.make("Reshape", vector(expansion, flat), np.asarray([rank, 2], np.int32))
-    return [expansion.make("Pad", cut, paddings)]
+    return expansion.make("Pad", cut, paddings)
 
 
 def _concat(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
