@@ -150,7 +150,11 @@ def _build(spec: OpSpec, example: Example, target: str) -> tuple[Graph, Node]:
     """A graph of just the example, with the activation only where the target fuses it."""
     graph = Graph()
     fuses = example.attrs.get("activation") in spec.fuses.get(target, ())
-    attrs = {key: value for key, value in example.attrs.items() if fuses or not key.startswith("activation")}
+    attrs = {
+        key: value.copy() if isinstance(value, Graph) else value
+        for key, value in example.attrs.items()
+        if fuses or not key.startswith("activation")
+    }
     values = []
     for index, array in enumerate(example.inputs):
         if index in example.constants:
