@@ -190,6 +190,32 @@ def _js_abs(node: Node) -> list[JsNode]:
     ]
 
 
+def _js_negative(node: Node) -> list[JsNode]:
+    """WebAssembly turns the sign of integers as if they were floats, but subtracts them as what they are."""
+    value = node.inputs[0]
+    if value.dtype is not DType.INT32:
+        return same_in_tfjs(node)
+    return [JsNode("Sub", (ArrayTensor(np.array(0, np.int32)), value), tuple(node.outputs), {"T": DType.INT32})]
+
+
+def _js_square(node: Node) -> list[JsNode]:
+    """The kernel in plain JavaScript keeps but 24 bits of an integer; its product keeps all."""
+    value = node.inputs[0]
+    if value.dtype is not DType.INT32:
+        return same_in_tfjs(node)
+    return [JsNode("Mul", (value, value), tuple(node.outputs), {"T": DType.INT32})]
+
+
+def _negative_examples() -> Iterator[Example]:
+    yield from _single_examples(*SIGNED)()
+    yield Example((np.array([-1234567891, 2**31 - 1, 1 - 2**31, 0], np.int32),), note="large")
+
+
+def _square_examples() -> Iterator[Example]:
+    yield from _single_examples(*SIGNED)()
+    yield Example((np.array([40001, -46340, 3], np.int32),), note="large")
+
+
 def _abs_examples() -> Iterator[Example]:
     yield from _single_examples(*SIGNED)()
     yield Example((np.array([-1234567891, 2**31 - 1, 1 - 2**31, 0], np.int32),), note="large")
@@ -488,8 +514,8 @@ UNARY = (
         "Neg",
         np.negative,
         LiteKernel("NEG", NUMBERS | {DType.INT8, DType.INT16}),
-        _single_examples(*SIGNED),
-        to_tfjs=same_in_tfjs,
+        _negative_examples,
+        to_tfjs=_js_negative,
         infer=_infer_neg,
         wraps=True,
     ),
@@ -509,8 +535,8 @@ UNARY = (
         "Square",
         np.square,
         LiteKernel("SQUARE", FLOATS),
-        _single_examples(*SIGNED),
-        to_tfjs=same_in_tfjs,
+        _square_examples,
+        to_tfjs=_js_square,
         expand=_expand_square,
         widens=WIDER_OR_BITS,
         wraps=True,

@@ -16,7 +16,7 @@ def expand_text_equality(graph: Graph, node: Node) -> bool:
     one, other = node.inputs
     text, value = (one, other) if one.constant is not None else (other, one)
     if text.constant is None:
-        raise Declined("texts that are both computed cannot be compared", remedy="compare with a constant")
+        raise Declined("texts that are both computed are compared as they are")
     expansion, constant = Expansion(graph, node), text.constant.array()
     known = list(dict.fromkeys(constant.reshape(-1).tolist()))
     numbers = np.array([known.index(each) for each in constant.reshape(-1).tolist()], np.int32).reshape(constant.shape)
