@@ -135,6 +135,8 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "BlockLSTMV2",
         "ConcatOffset",
         "TensorStridedSliceUpdate",
+        "StridedSliceGrad",
+        "MirrorPadGrad",
     }
 )
 NEEDS_KNOWN_BATCH = {

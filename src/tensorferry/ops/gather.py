@@ -330,6 +330,7 @@ def _one_hot_examples() -> Iterator[Example]:
     smooth = np.array(0.9, np.float32), np.array(0.025, np.float32)
     yield Example((np.array([1, 3], np.int32), depth, *smooth), constants=(1, 2, 3), note="smooth")
     yield Example((np.array([1, 3], np.int32), depth, np.array(True), np.array(False)), constants=(1, 2, 3), note="bool")
+    yield Example((np.array([2, 0], np.uint8), depth, on, off), constants=(1, 2, 3), note="uint8")
     five, minus = np.array(5, np.int32), np.array(-1, np.int32)
     yield Example((np.array([2, 0], np.int32), depth, five, minus), constants=(1, 2, 3), note="int32")
 
@@ -425,6 +426,7 @@ SPECS = (
         evaluate=_evaluate_one_hot,
         to_tflite=_lite_one_hot,
         to_tfjs=_js_one_hot,
+        widens=WIDER_OR_BITS,
         examples=_one_hot_examples,
     ),
     OpSpec(
