@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 import tensorferry
 from small_graphs import freeze, v1, weights
+from tensorferry.passes.pipelines import CLEANING, run
+from tensorferry.passes.unrolling import resolve_tensor_lists, unroll_loops
 from tensorferry.runtimes import tfjs
 from tensorferry.runtimes.litert import LiteRtModel
 
@@ -53,3 +57,93 @@ def test_a_second_run_knows_nothing_of_the_first(tmp_path, xnnpack):
         first, second = (model.run({"x": x})["states"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.abs(first).max() > 0.01
+
+
+# -- loops ---------------------------------------------------------------------------------------------------------
+
+
+def freeze_keras(path, model, batch, *, lowered=False):
+    """The frozen inference graph of a Keras model; lowered: loops in TensorFlow 1's form."""
+    specs = [tf.TensorSpec((batch, *each.shape[1:]), each.dtype, name="x") for each in model.inputs]
+    function = tf.function(lambda x: tf.identity(model(x, training=False), name="y")).get_concrete_function(*specs)
+    path.write_bytes(
+        convert_variables_to_constants_v2(function, lower_control_flow=lowered).graph.as_graph_def().SerializeToString()
+    )
+    return path
+
+
+LAYERS = {
+    "lstm": lambda: [keras.layers.LSTM(5)],
+    "lstm, sequence, backwards": lambda: [keras.layers.LSTM(5, return_sequences=True, go_backwards=True)],
+    "gru": lambda: [keras.layers.GRU(5)],
+    "gru, reset before": lambda: [keras.layers.GRU(5, reset_after=False, return_sequences=True)],
+    "simple": lambda: [keras.layers.SimpleRNN(5)],
+    "bidirectional, stacked": lambda: [
+        keras.layers.Bidirectional(keras.layers.LSTM(4, return_sequences=True)),
+        keras.layers.GRU(3),
+        keras.layers.Dense(2),
+    ],
+}
+
+
+def layered(name, steps=6):
+    keras.utils.set_random_seed(5)
+    return keras.Sequential([keras.Input((steps, 3)), *LAYERS[name]()])
+
+
+@pytest.mark.parametrize("batch", [2, None])
+@pytest.mark.parametrize("name", LAYERS)
+def test_recurrent_layers(name, batch, tmp_path):
+    """Also with an open batch, at which TensorFlow's own converter stops."""
+    path = freeze_keras(tmp_path / "net.pb", layered(name), batch)
+    lite = prove(path, tmp_path, inputs=["x"], outputs=["y"], reference="tensorflow")
+    assert not any(operator.startswith("WHILE") for operator in lite.operators)
+
+
+def accumulate(limit, *, written):
+    """A loop that reads one list and writes into another, from the last item to the first."""
+    x = v1.placeholder(tf.float32, (4, 3), name="x")
+    given = tf.raw_ops.TensorListFromTensor(tensor=x, element_shape=[3])
+    made = tf.raw_ops.TensorListReserve(element_shape=[3], num_elements=4, element_dtype=tf.float32)
+
+    def step(index, total, made):
+        total = total + tf.raw_ops.TensorListGetItem(
+            input_handle=given, index=3 - index, element_shape=[3], element_dtype=tf.float32
+        )
+        place = 3 - index if written == "each" else 0
+        return index + 1, total, tf.raw_ops.TensorListSetItem(input_handle=made, index=place, item=total)
+
+    bound = limit if limit is not None else tf.cast(x[0, 0], tf.int32)
+    _, total, made = tf.while_loop(lambda index, *_rest: index < bound, step, (0, tf.zeros(3), made))
+    tf.identity(total, name="total")
+    stack = tf.raw_ops.TensorListStack(input_handle=made, element_shape=[3], element_dtype=tf.float32)
+    tf.identity(stack, name="stack")
+
+
+def unrolled(limit, written, tmp_path):
+    with tf.Graph().as_default() as graph:
+        v1.enable_control_flow_v2()
+        try:
+            accumulate(limit, written=written)
+        finally:
+            v1.disable_control_flow_v2()
+    path = tmp_path / "net.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def test_lists_filled_backwards(tmp_path):
+    lite = prove(unrolled(4, "each", tmp_path), tmp_path, inputs=["x"], outputs=["total", "stack"], reference="tensorflow")
+    assert "WHILE" not in lite.operators
+
+
+@pytest.mark.parametrize(("limit", "written", "loops"), [(4, "each", 0), (4, "first", 0), (None, "each", 1)])
+def test_unrolling(limit, written, loops, tmp_path):
+    """Known rounds are written out once; a list of which items stay unset, and a loop of unknown length, are left."""
+    graph = tensorferry.load(unrolled(limit, written, tmp_path), inputs=["x"], outputs=["total", "stack"])
+    run(graph, (CLEANING,))
+    ops = [node.op for node in graph.nodes]
+    assert ops.count("While") == loops
+    assert ops.count("AddV2") >= (0 if loops else 3)
+    assert ops.count("TensorListStack") == (0 if (limit, written) == (4, "each") else 1)
+    assert unroll_loops(graph) == resolve_tensor_lists(graph) == 0

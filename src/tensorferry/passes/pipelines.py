@@ -30,6 +30,7 @@ from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transpo
 from tensorferry.passes.rewriting import Pass
 from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, read_sizes_before_transposes, refine_types
 from tensorferry.passes.transposes import move_transposes
+from tensorferry.passes.unrolling import resolve_tensor_lists, unroll_loops
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ CLEANING = Group(
         simplify_reshapes,
         simplify_arithmetic,
         remove_dropout,
+        unroll_loops,
+        resolve_tensor_lists,
     ),
     rounds=8,
 )
