@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,44 +56,69 @@ def _to_tflite(node: Node) -> list[LiteOp]:
 
 
 def _expand(graph: Graph, node: Node) -> bool:
-    """For a target that has float32 and int32 alone: integers by division, floats by their exponent and fraction."""
+    """For a target that has float32 and int32 alone: integers by division, floats by their exponent and fraction.
+
+    Of 64 bits such a target holds the numbers that int32 holds: their upper half is the sign.
+    """
     if LOST in node.attrs:
         return False
     value, target = node.inputs[0], node["type"]
     source, expansion = value.dtype, Expansion(graph, node)
-    exact = all(dtype is DType.FLOAT32 or (dtype.is_integer and dtype.width <= 4) for dtype in (source, target))
-    if not exact or value.rank is None:
-        if source.width != target.width or not (source.is_integer and target.is_integer):
-            node.attrs[LOST] = (f"{source} as {target}", node.output.shape)
-            return False
-        return expansion.finish(expansion.make("Cast", value, DstT=target))
-    if source is DType.FLOAT32:
-        value = _bits_of_float(expansion, value)
-    elif source.width == target.width == 4 and target is not DType.FLOAT32:
-        return expansion.finish(expansion.make("Cast", value, DstT=target))
-    value = _resized(expansion, value, 4 if source is DType.FLOAT32 else source.width, target.width)
-    if target is DType.FLOAT32:
-        return expansion.finish(_float_of_bits(expansion, expansion.make("Cast", value, DstT=DType.INT32)))
+    floats = [dtype for dtype in (source, target) if not dtype.is_integer]
+    if not set(floats) <= {DType.FLOAT32, DType.FLOAT16} or (floats and 8 in (source.width, target.width)) or value.rank is None:
+        node.attrs[LOST] = (f"{source} as {target}", node.output.shape)
+        return False
+    layouts = {DType.FLOAT32: SINGLE, DType.FLOAT16: HALF}
+    if source in layouts:
+        value = _bits_of_float(expansion, expansion.make("Cast", value, DstT=DType.FLOAT32), layouts[source])
+    value = _resized(expansion, value, source, target)
+    if target in layouts:
+        value = _float_of_bits(expansion, expansion.make("Cast", value, DstT=DType.INT32), layouts[target])
     return expansion.finish(expansion.make("Cast", value, DstT=target))
 
 
-def _resized(expansion: Expansion, value: Value, width: int, wanted: int) -> Value:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a float lies in its bits: sign, exponent, fraction."""
+
+    fraction: int
+    bias: int
+    sign: int
+
+    @property
+    def special(self) -> int:
+        """The exponent of infinities and NaN."""
+        return 2 * self.bias + 1
+
+
+SINGLE = Layout(23, 127, -(2**31))
+HALF = Layout(10, 15, 1 << 15)
+
+
+def _resized(expansion: Expansion, value: Value, source: DType, target: DType) -> Value:
     """Integers taken apart or put together, little end first; what comes out may have to be wrapped around."""
-    value = expansion.make("Cast", value, DstT=DType.INT32)
+    width, wanted = source.width, target.width
     if width == wanted:
         return value
-    step = np.int32(1 << (8 * min(width, wanted)))
+    signed = source in (DType.INT8, DType.INT16, DType.INT32, DType.INT64)
+    value = expansion.make("Cast", value, DstT=DType.INT32)
+    small = min(width, wanted)
+    step = np.array(1 << (8 * min(small, 2)), np.int32)
     if width > wanted:
+        low, rest = np.array(0, np.int32), width // wanted
         parts = [value]
-        for _ in range(width // wanted - 1):
+        while len(parts) < min(rest, 4 // small):
             parts.append(expansion.make("FloorDiv", parts[-1], step))
-        return expansion.make("Pack", *parts, axis=value.rank)
+        above = expansion.make("Maximum", expansion.make("Minimum", value, low), np.array(-1, np.int32))
+        above = above if signed or width == 4 else expansion.make("Sub", above, above)
+        return expansion.make("Pack", *parts, *[above] * (rest - len(parts)), axis=value.rank)
     rank = value.rank or 0
     total = None
-    for index in reversed(range(wanted // width)):
+    for index in reversed(range(min(wanted, 4) // small)):
         begin = np.array([0] * (rank - 1) + [index], np.int32)
         size = np.array([-1] * (rank - 1) + [1], np.int32)
-        part = expansion.make("FloorMod", expansion.make("Slice", value, begin, size), step)
+        part = expansion.make("Slice", value, begin, size)
+        part = part if small == 4 else expansion.make("FloorMod", part, step)
         part = expansion.make("Squeeze", part, squeeze_dims=[rank - 1])
         total = part if total is None else expansion.make("AddV2", expansion.make("Mul", total, step), part)
     assert total is not None
@@ -102,11 +128,11 @@ def _resized(expansion: Expansion, value: Value, width: int, wanted: int) -> Val
 EXPONENT_STEPS = (64, 32, 16, 8, 4, 2, 1)
 
 
-def _bits_of_float(expansion: Expansion, value: Value) -> Value:
-    """float32 to its bits: a power of two brings the magnitude into [1, 2), subnormals into [0, 1)."""
+def _bits_of_float(expansion: Expansion, value: Value, layout: Layout) -> Value:
+    """A float to its bits: a power of two brings the magnitude into [1, 2), subnormals into [0, 1)."""
     maths, x = Maths(), Term(expansion, value)
     magnitude = maths.abs(x)
-    exponent = x * 0 + 127.0
+    exponent = x * 0 + float(layout.bias)
     for step in EXPONENT_STEPS:
         large = magnitude >= 2.0**step
         magnitude = maths.where(large, magnitude * 2.0**-step, magnitude)
@@ -116,17 +142,17 @@ def _bits_of_float(expansion: Expansion, value: Value) -> Value:
         magnitude = maths.where(small, magnitude * 2.0**step, magnitude)
         exponent = maths.where(small, exponent - float(step), exponent)
     normal = magnitude >= 1.0
-    fraction = maths.where(normal, magnitude - 1.0, magnitude) * 2.0**23
+    fraction = maths.where(normal, magnitude - 1.0, magnitude) * 2.0**layout.fraction
     exponent = maths.where(normal, exponent, 0.0)
     special = maths.abs(x) > 3.4028235e38
-    exponent = maths.where(special, 255.0, exponent)
+    exponent = maths.where(special, float(layout.special), exponent)
     fraction = maths.where(special, 0.0, fraction)
     unordered = x.apply("NotEqual", x)
-    fraction = maths.where(unordered, float(1 << 22), fraction)
-    exponent = maths.where(unordered, 255.0, exponent)
-    bits = _whole(exponent) * (1 << 23) + _whole(fraction)
+    fraction = maths.where(unordered, float(1 << (layout.fraction - 1)), fraction)
+    exponent = maths.where(unordered, float(layout.special), exponent)
+    bits = _whole(exponent) * (1 << layout.fraction) + _whole(fraction)
     negative = maths.where(x.apply("Equal", 0.0), 1.0 / x, x) < 0.0  # -0 is told by its reciprocal
-    signed: Term = maths.where(negative, bits + np.iinfo(np.int32).min, bits)
+    signed: Term = maths.where(negative, bits + layout.sign, bits)
     return signed.value
 
 
@@ -134,18 +160,21 @@ def _whole(term: Term) -> Term:
     return Term(term.expansion, term.expansion.make("Cast", term.value, DstT=DType.INT32))
 
 
-def _float_of_bits(expansion: Expansion, value: Value) -> Value:
+def _float_of_bits(expansion: Expansion, value: Value, layout: Layout) -> Value:
     maths, bits = Maths(), Term(expansion, value)
-    negative = bits < 0
-    rest = maths.where(negative, bits - np.iinfo(np.int32).min, bits)
-    exponent = rest.apply("FloorDiv", 1 << 23)
-    fraction = rest - exponent * (1 << 23)
-    table = np.float32(2) ** np.arange(-126, 128, dtype=np.float32)
-    scales = np.concatenate([table[:1], table, [np.inf]]).astype(np.float32)
-    scale = Term(expansion, expansion.make("GatherV2", expansion.constant(scales, "scales"), exponent.value, np.int32(0)))
-    part = Term(expansion, expansion.make("Cast", fraction.value, DstT=DType.FLOAT32)) * 2.0**-23
+    if layout.sign > 0:  # a short one, which may have come as a negative number
+        bits = bits.apply("FloorMod", 2 * layout.sign)
+    negative = bits < 0 if layout.sign < 0 else bits >= layout.sign
+    rest = maths.where(negative, bits - layout.sign, bits)
+    exponent = rest.apply("FloorDiv", 1 << layout.fraction)
+    fraction = rest - exponent * (1 << layout.fraction)
+    table = np.float32(2) ** np.arange(1 - layout.bias, layout.bias + 1, dtype=np.float32)
+    scales = np.concatenate([table[:1], table, table[-1:]])
+    scale = Term(expansion, expansion.make("GatherV2", expansion.constant(scales, "scales"), exponent.value, np.array(0, np.int32)))
+    part = Term(expansion, expansion.make("Cast", fraction.value, DstT=DType.FLOAT32)) * 2.0**-layout.fraction
     magnitude = maths.where(exponent > 0, part + 1.0, part) * scale
-    unordered = (exponent >= 255) & (fraction > 0)
+    magnitude = maths.where(exponent < layout.special, magnitude, np.inf)  # no product: LiteRT's end at the largest number
+    unordered = (exponent >= layout.special) & (fraction > 0)
     magnitude = maths.where(unordered, np.nan, magnitude)
     signed: Term = maths.where(negative, -magnitude, magnitude)
     return signed.value
@@ -167,8 +196,12 @@ def _examples() -> Iterator[Example]:
     yield Example((np.array([[-1, 2], [0, -128]], np.int8),), {"type": DType.UINT8}, note="int8 to uint8")
     yield Example((np.array([[200, 2], [0, 128]], np.uint8),), {"type": DType.INT8}, note="uint8 to int8")
     yield Example((sample(3),), {"type": DType.UINT8}, note="float32 to uint8")
-    words = {"tfjs": "bits of int64 as int32"}
-    yield Example((np.array([[2**40, -1], [0, 5]]),), {"type": DType.INT32}, declines=words, note="int64 to int32")
+    yield Example((np.array([[2**31 - 1, -1], [0, 5]]),), {"type": DType.INT32}, note="int64 to int32")
+    yield Example((np.array([[2**31 - 1, -1], [0, -77]]),), {"type": DType.UINT8}, note="int64 to uint8")
+    yield Example((np.array([[7, 0], [-3, -1]], np.int32),), {"type": DType.INT64}, note="int32 to int64")
+    halves = np.array([[1.5, -0.25], [65504, 6e-5], [np.inf, 6e-8]], np.float16)
+    yield Example((halves,), {"type": DType.INT16}, note="float16 to int16")
+    yield Example((halves.view(np.int16),), {"type": DType.FLOAT16}, note="int16 to float16")
     words = {"tfjs": "bits of float64 as int64", "tflite": "bits of float64 as int64"}
     yield Example((np.array([2.5]),), {"type": DType.INT64}, declines=words, note="float64 to int64")
 

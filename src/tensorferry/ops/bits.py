@@ -103,8 +103,8 @@ def _expand_by_bits(graph: Graph, node: Node) -> bool:
     expansion, shape = Expansion(graph, node), node.output.shape
     x, y = (expansion.make("Cast", each, DstT=DType.INT32) for each in node.inputs)
     flat = shape is None or len(shape) > MOST_WITH_BITS
-    if flat and x.shape != y.shape:
-        return False
+    if flat and (shape is None or x.shape != y.shape):
+        x, y = (expansion.make("AddV2", one, expansion.make("ZerosLike", other)) for one, other in ((x, y), (y, x)))
     whole = expansion.make("Shape", x, out_type=DType.INT32) if flat else x
     x, y = (expansion.make("Reshape", each, np.array([-1], np.int32)) if flat else each for each in (x, y))
     x, y = _bits(expansion, x), _bits(expansion, y)
@@ -228,6 +228,7 @@ def _pair_examples() -> Iterator[Example]:
     yield Example((x, np.array(255, np.int32)), constants=(1,), note="mask")
     yield Example((_numbers(np.uint8, 0), np.array(15, np.uint8)), constants=(1,), note="uint8 mask")
     yield Example((x.reshape(1, 3, 1, 2, 1, 2), y.reshape(1, 3, 1, 2, 1, 2)), note="six dims")
+    yield Example((x.reshape(1, 3, 1, 2, 1, 2), y[:1].reshape(1, 2, 1, 1, 2)), note="six dims stretch")
 
 
 def _shift_examples() -> Iterator[Example]:

@@ -85,6 +85,8 @@ def _expand(graph: Graph, node: Node) -> bool:
     """uint64 by way of int64, which has its bits: a negative one stands for 2 ** 64 more."""
     value, target = node.inputs[0], node["DstT"]
     expansion = Expansion(graph, node)
+    if target is DType.BFLOAT16:
+        return _expand_bfloat16(expansion)
     if value.dtype is DType.UINT64:
         bits = expansion.make("Bitcast", value, type=DType.INT64)
         made = expansion.make("Cast", bits, DstT=target)
@@ -101,6 +103,28 @@ def _expand(graph: Graph, node: Node) -> bool:
         turned = expansion.make("AddV2", upper, np.array(np.iinfo(np.int64).min, np.int64))
         wide = expansion.make("SelectV2", expansion.make("GreaterEqual", value, half), turned, wide)
     return expansion.finish(expansion.make("Bitcast", wide, type=DType.UINT64))
+
+
+ROUNDED = "_rounded"
+"""Attribute of a Cast to bfloat16 whose input already is a bfloat16 number."""
+
+SPLIT = float((1 << 16) + 1)
+"""x * SPLIT - (x * SPLIT - x) is x rounded to the 8 binary digits of a bfloat16 (Dekker, A floating-point technique, 1971)."""
+
+LARGEST_SPLIT = 1e33
+
+
+def _expand_bfloat16(expansion: Expansion) -> bool:
+    """Rounded while there is a bfloat16: what a target without it computes in has more digits."""
+    value = expansion.node.inputs[0]
+    if expansion.node.get(ROUNDED) or value.dtype in (DType.BFLOAT16, DType.COMPLEX64, DType.COMPLEX128):
+        return False
+    single = value if value.dtype is DType.FLOAT32 else expansion.make("Cast", value, DstT=DType.FLOAT32)
+    scaled = expansion.make("Mul", single, np.float32(SPLIT))
+    rounded = expansion.make("Sub", scaled, expansion.make("Sub", scaled, single))
+    within = expansion.make("Less", expansion.make("Abs", single), np.float32(LARGEST_SPLIT))
+    kept = expansion.make("SelectV2", within, rounded, single)
+    return expansion.finish(expansion.make("Cast", kept, DstT=DType.BFLOAT16, **{ROUNDED: True}))
 
 
 WHOLE_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
@@ -148,6 +172,7 @@ SPECS = (
         to_tflite=_to_tflite,
         to_tfjs=_to_tfjs,
         expand=_expand,
+        by_width=True,
         examples=_examples,
     ),
 )

@@ -253,7 +253,11 @@ def _betainc_examples() -> Iterator[Example]:
 
 
 def _evaluate_lgamma(_node: Node, x: Array) -> Array:
-    return map_elements(lambda each: math.inf if each <= 0 and each == int(each) else math.lgamma(each), x).astype(x.dtype)
+    return map_elements(_lgamma_of, x).astype(x.dtype)
+
+
+def _lgamma_of(x: float) -> float:
+    return math.inf if x <= 0 and (math.isinf(x) or x.is_integer()) else math.lgamma(x)
 
 
 def _infer_broadcast(node: Node) -> list[Typed]:

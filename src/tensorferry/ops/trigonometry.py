@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,6 +88,15 @@ def _log1p(maths: Maths, x: Operand) -> Operand:
     return maths.where(maths.equal(small, x), series, maths.log(x + 1.0))
 
 
+def _expand_log1p(graph: Graph, node: Node) -> bool:
+    """log(1 + exp(x)) is a softplus, whose small values nobody asks for digit by digit."""
+    power = node.inputs[0].producer
+    if power.op != "Exp" or power.get("activation"):
+        return expand_formula(_log1p)(graph, node)
+    expansion = Expansion(graph, node)
+    return expansion.finish(expansion.make("Softplus", power.inputs[0]))
+
+
 def _expm1(maths: Maths, x: Operand) -> Operand:
     """ELU is it below zero; above, exp(x) - 1 = -exp(x) (exp(-x) - 1)."""
     below = maths.apply("Elu", x)
@@ -103,9 +113,13 @@ def js_float(node: Node) -> list[JsNode]:
     return same_in_tfjs(node)
 
 
+STRETCHED = "_stretched"
+"""Attribute of an Atan2 whose operands have been brought to one shape, though nobody knows which."""
+
+
 def _lite_atan2(node: Node) -> list[LiteOp]:
     x, y = node.inputs
-    if x.shape is None or x.shape != y.shape:
+    if (x.shape is None or x.shape != y.shape) and not node.get(STRETCHED):
         raise Declined("TensorFlow Lite's ATAN2 takes operands of one shape")
     return LiteKernel("ATAN2", FLOATS)(node)
 
@@ -113,11 +127,11 @@ def _lite_atan2(node: Node) -> list[LiteOp]:
 def _expand_atan2(graph: Graph, node: Node) -> bool:
     """The operands are stretched to one shape by adding zeros of the other's."""
     x, y = node.inputs
-    if x.shape == y.shape:
+    if node.get(STRETCHED) or (x.shape is not None and x.shape == y.shape):
         return False
     expansion = Expansion(graph, node)
     stretched = [expansion.make("AddV2", one, expansion.make("ZerosLike", other)) for one, other in ((x, y), (y, x))]
-    return expansion.finish(expansion.make("Atan2", *stretched))
+    return expansion.finish(expansion.make("Atan2", *stretched, **{STRETCHED: True}))
 
 
 # -- examples ------------------------------------------------------------------------------------------------------
@@ -175,7 +189,10 @@ SPECS = (
     _function("Asinh", np.arcsinh, _asinh, _examples(-5, 5, 1e6, -1e20)),
     _function("Acosh", np.arccosh, _acosh, _examples(1, 9, 1.0001, 1e20)),
     _function("Atanh", np.arctanh, _atanh, _examples(-0.99, 0.99)),
-    _function("Log1p", np.log1p, _log1p, _examples(-0.99, 5, 1e8, -0.9999, small=0.01)),
+    replace(
+        _function("Log1p", np.log1p, _log1p, _examples(-0.99, 5, 1e8, -0.9999, small=0.01)),
+        expand=_expand_log1p,
+    ),
     _function("Expm1", np.expm1, _expm1, _examples(-5, 5, 50.0, -50.0)),
     OpSpec(
         name="Atan2",
