@@ -11,8 +11,8 @@ import pytest
 from ops import workers
 from ops.case import Case, Family, distinct, floats, integers, words
 from ops.comparing import difference
-from ops.coverage import read_reasons
-from ops.page import Bench, describe, summarise
+from ops.coverage import Coverage, read_reasons
+from ops.page import Bench, describe, render, summarise
 from tensorferry.runtimes import litert, tfjs
 from tensorferry.wire.tfjs_releases import first_releases
 from tensorferry.wire.tflite_schema import operators
@@ -95,6 +95,11 @@ def test_the_table_counts_what_was_lost_and_won() -> None:
     assert facts["tflite"]["theirs_ok_ours_not"] == ["image.a"]
     assert (facts["tflite"]["theirs_not_ok"], facts["tflite"]["of_these_ours_ok"]) == (2, 1)
     assert "| TensorFlow Lite | 1 | 2 | 1 | 50 % |" in describe(bench)
+    page = render(
+        bench, {target: Coverage(2, frozenset({"ADD"}), {"SVDF": "because"}) for target in ("tflite", "tfjs")}, "Machine: none."
+    )
+    assert "- `image.a`: refused, x" in page and "| refused: x | 2 | `image.a` |" in page
+    assert "1 of 2 are written" in page and "| `SVDF` | because |" in page
 
 
 def test_reasons_are_given_for_operators_that_exist() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,6 +145,26 @@ def _short(why: str) -> str:
     return why.replace("|", "/").replace("\n", " ")[:140]
 
 
+def _reasons(bench: Bench, target: str) -> str:
+    """Why Tensorferry does not pass cases, the most frequent reasons first."""
+    groups: dict[str, list[str]] = {}
+    for identity in bench.ids:
+        outcome = bench.ours[target][identity]
+        if outcome["status"] != "ok":
+            groups.setdefault(f"{outcome['status']}: {_alike(outcome.get('why', ''))}", []).append(identity)
+    rows = sorted(groups.items(), key=lambda each: (-len(each[1]), each[0]))[:LISTED]
+    if not rows:
+        return "All are passed.\n"
+    return _table(("reason", "cases", "one of them"), ((f"{why}", len(ids), f"`{ids[0]}`") for why, ids in rows))
+
+
+def _alike(why: str) -> str:
+    """The reason without what differs from case to case."""
+    first = why.split(" | ", maxsplit=1)[0]
+    plain = re.sub(r"'[^']*(/|\.tflite)[^']*'", "the file", first)
+    return _short(re.sub(r"-?\b\d[\d.e+-]*", "#", plain))
+
+
 def _coverage_part(coverage: Coverage, title: str) -> str:
     lines = [
         f"## {title}: operators reached",
@@ -179,6 +200,10 @@ def render(bench: Bench, coverage: Mapping[str, Coverage], machine: str) -> str:
         "## Against each other\n",
         _table(SHARES, _share_rows(facts)),
         *(f"### What {OFFICIAL[target]} does and Tensorferry does not\n\n{_lost(bench, target)}" for target in TARGETS),
+        *(
+            f"### {title}: what Tensorferry does not pass, and why\n\n{_reasons(bench, target)}"
+            for target, title in TARGETS.items()
+        ),
         *(_coverage_part(coverage[target], title) for target, title in TARGETS.items()),
     ]
     return "\n".join(part for part in parts if part)
