@@ -16,8 +16,9 @@ from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
 from tensorferry.options import KINDS, Kind, Options, kind_of
 from tensorferry.passes import pipelines
+from tensorferry.passes.dropout import remove_dropout
 from tensorferry.proof import Prover
-from tensorferry.readers.selection import select
+from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
     Frozen,
     PortFacts,
@@ -137,8 +138,11 @@ def _read(source: Path, options: Options) -> Graph:
 
 
 def _select(source: Path, options: Options, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
-    graph = _read(source, options)
-    return select(graph, inputs=inputs, outputs=outputs, shapes=options.input_shapes, fixed=options.fixed)
+    graph = select(_read(source, options), inputs=inputs, outputs=outputs, shapes=options.input_shapes, fixed=options.fixed)
+    if remove_dropout(graph) and inputs is None:
+        needed = needed_nodes(port.value for port in graph.outputs)  # a rate that was fed need not be any more
+        graph.inputs = [port for port in graph.inputs if port.value.producer in needed]
+    return graph
 
 
 def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) -> Graph:

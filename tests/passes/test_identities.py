@@ -8,7 +8,8 @@ from surroundings import Net, held, op_names
 
 from tensorferry.ir import Typed
 from tensorferry.passes.dead_nodes import remove_dead_nodes
-from tensorferry.passes.identities import remove_dropout, remove_identities
+from tensorferry.passes.dropout import remove_dropout
+from tensorferry.passes.identities import remove_identities
 from tensorferry.tensor import DType
 
 
@@ -84,6 +85,26 @@ def test_dropout_written_out_goes_with_a_notice(form):
     assert remove_dropout(net.graph) == 1
     assert held(net.graph, remove_dropout, changes=0) == ["Relu", "Tanh"]
     assert "dropout 'drop'" in net.graph.notices[0]
+
+
+def test_a_rate_that_is_fed_does_not_matter_any_more():
+    net = Net()
+    keep = net.input("keep", ())
+    x = net.op("Relu", net.input("x", (2, 3)))
+    mask = net.op("Floor", net.op("AddV2", keep, _random(net)))
+    net.output(net.op("Tanh", net.op("Mul", net.op("RealDiv", x, keep), mask, name="drop")), "y")
+    assert remove_dropout(net.graph) == 1
+    assert held(net.graph, remove_dropout, changes=0) == ["Relu", "Tanh"]
+    assert "its rate 'keep' does not matter any more" in net.graph.notices[0]
+
+
+def test_a_product_that_another_number_scales_stays():
+    net = Net()
+    keep, other = net.input("keep", ()), net.input("other", ())
+    x = net.op("Relu", net.input("x", (2, 3)))
+    mask = net.op("Floor", net.op("AddV2", keep, _random(net)))
+    net.output(net.op("Mul", net.op("RealDiv", x, other), mask), "y")
+    assert remove_dropout(net.graph) == 0
 
 
 def test_a_product_with_any_other_mask_stays():

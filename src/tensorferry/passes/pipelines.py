@@ -16,11 +16,12 @@ from tensorferry.passes.composites import recognise_composites, recognise_unit_l
 from tensorferry.passes.constants import fold_constants
 from tensorferry.passes.dead_nodes import remove_dead_nodes, remove_unneeded_captures
 from tensorferry.passes.dilation import fuse_dilated_convolution
+from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.gates import recognise_gelu
-from tensorferry.passes.identities import remove_dropout, remove_identities
+from tensorferry.passes.identities import remove_identities
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.lists import write_lists_as_tensors
 from tensorferry.passes.narrowing import narrow_types

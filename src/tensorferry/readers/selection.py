@@ -77,7 +77,7 @@ def select(
     states = graph.inputs
     wanted = None if inputs is None else _resolve_all(graph, [name for name in inputs if name not in graph.states], "input")
     if wanted is None:
-        needed = _needed(port.value for port in graph.outputs)
+        needed = needed_nodes(port.value for port in graph.outputs)
         if graph.signature:
             wanted = [port for port in given if outputs is None or port.value.producer in needed]
         else:
@@ -85,7 +85,7 @@ def select(
     graph.inputs = [*(_cut(graph, port) for port in wanted), *states]
     _settle_defaults(graph)
     freeze_variables(graph, _run(graph))
-    needed = _needed(port.value for port in graph.outputs)
+    needed = needed_nodes(port.value for port in graph.outputs)
     tell_watchers(graph, _run(graph))
     _refuse_variables(graph, needed)
     refuse_empty_tables(needed)
@@ -193,7 +193,7 @@ def _run(graph: Graph) -> set[Node]:
     return seen
 
 
-def _needed(values: Iterable[Value]) -> set[Node]:
+def needed_nodes(values: Iterable[Value]) -> set[Node]:
     """All nodes that these values are computed from."""
     waiting = [value.producer for value in values]
     seen = set(waiting)
