@@ -123,10 +123,16 @@ def shape_is_fixed(case: Case) -> bool:
     """No fed input looks like a shape, an axis or paddings, which would be known only while running."""
     if case.spec.name in SIZED_BY_DATA:
         return False
+    if case.spec.name in SIZED_BY_DATA:
+        return False
     arrays = [
         (index, case.example.inputs[index]) for index in range(len(case.example.inputs)) if index not in case.example.constants
     ]
     return not any(array.dtype.kind in "iu" and array.ndim <= (2 if index else 1) for index, array in arrays)
+
+
+SIZED_BY_DATA = frozenset({"Where", "DynamicPartition", "Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2", "ListDiff"})
+"""Ops whose results are as long as the elements say."""
 
 
 def hide_first(shape: tuple[int, ...]) -> Shape:
@@ -239,8 +245,9 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
 
 
 def _arguments(definition: Any, inputs: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """The inputs under TensorFlow's argument names; a list argument takes all that the single ones leave."""
-    spare = len(inputs) - sum(1 for arg in definition.input_arg if not (arg.number_attr or arg.type_list_attr))
+    """The inputs under TensorFlow's argument names; list arguments share all that the single ones leave."""
+    lists = sum(1 for arg in definition.input_arg if arg.number_attr or arg.type_list_attr)
+    spare = (len(inputs) - len(definition.input_arg) + lists) // max(lists, 1)
     position = 0
     for arg in definition.input_arg:
         count = spare if arg.number_attr or arg.type_list_attr else 1

@@ -32,7 +32,6 @@ def _infer_scatter(node: Node) -> list[Typed]:
 
 
 def _places(indices: Array, shape: tuple[int, ...]) -> tuple[Array, ...]:
-    indices = indices[..., None] if indices.ndim == 1 else indices
     limits = np.asarray(shape[: indices.shape[-1]])
     if indices.size and (indices.min() < 0 or (indices >= limits).any()):
         raise Declined(f"an index is outside the shape {list(shape)}")
@@ -67,20 +66,7 @@ def _js_scatter(node: Node) -> list[JsNode]:
 
 def _require_lists(indices: Value) -> None:
     if indices.rank == 1:
-        raise Declined("its indices are single numbers")
-
-
-def _listed(expansion: Expansion, indices: Value) -> Value:
-    """Single numbers as lists of one."""
-    return expansion.make("Reshape", indices, np.array([-1, 1], np.int32)) if indices.rank == 1 else indices
-
-
-def _expand_scatter(graph: Graph, node: Node) -> bool:
-    indices, updates, shape = node.inputs
-    if indices.rank != 1:
-        return False
-    expansion = Expansion(graph, node)
-    return expansion.finish(expansion.make("ScatterNd", _listed(expansion, indices), updates, shape))
+        raise Declined("its indices are one list, which TensorFlow reads now as one place, now as many")
 
 
 def _scatter_examples() -> Iterator[Example]:
@@ -89,7 +75,6 @@ def _scatter_examples() -> Iterator[Example]:
     yield Example((rows, sample(3, 3), shape), constants=(0, 2), note="rows, one twice")
     yield Example((rows.astype(np.int64), sample(3, 3), shape.astype(np.int64)), constants=(2,), note="computed, 64-bit")
     yield Example((np.array([[[1, 2]], [[0, 0]]], np.int32), sample(2, 1), shape), constants=(0, 2), note="elements")
-    yield Example((np.array([1, 0], np.int32), sample(2), shape[:1]), constants=(0, 2), note="single numbers")
     yield Example((rows, sample(3, 3), shape), constants=(0,), note="computed shape")
     for dtype in (np.int32, np.int64, np.int8, np.uint16, np.bool_):
         numbers = np.array([[3, 0, 1], [1, 1, 0], [4, 1, 5]]).astype(dtype)
@@ -129,12 +114,9 @@ def _expand_tensor_scatter(graph: Graph, node: Node) -> bool:
     """Sums are scattered into zeros and added. Else the places are numbered through, and a segment reduction over the updates
     finds for each the largest update or, for an assignment, which update comes last."""
     tensor, indices, updates = node.inputs
-    if indices.rank == 1:
-        expansion = Expansion(graph, node)
-        return expansion.finish(expansion.make(node.op, tensor, _listed(expansion, indices), updates))
     kind = _kind(node)
     depth = indices.shape[-1] if indices.shape else None
-    if tensor.shape is None or updates.rank is None or not isinstance(depth, int):
+    if tensor.shape is None or updates.rank is None or indices.rank == 1 or not isinstance(depth, int):
         return False
     expansion = Expansion(graph, node)
     if kind in ("Add", "Sub"):
@@ -203,7 +185,6 @@ def _tensor_scatter_examples() -> Iterator[Example]:
 def _update_examples() -> Iterator[Example]:
     yield from _tensor_scatter_examples()
     yield Example((np.array([True, False, True]), np.array([[0], [1]], np.int32), np.array([False, True])), {}, (1,), note="bool")
-    yield Example((sample(4), np.array([1, 0], np.int32), sample(2)), constants=(1,), note="single numbers")
 
 
 # -- InplaceUpdate and its kin -------------------------------------------------------------------------------------
@@ -301,7 +282,6 @@ SPECS = (
         evaluate=_evaluate_scatter,
         to_tflite=_lite_scatter,
         to_tfjs=_js_scatter,
-        expand=_expand_scatter,
         widens=WIDER_OR_BOOL,
         wraps=True,
         examples=_scatter_examples,
