@@ -183,8 +183,8 @@ def test_loops_of_tensorflow_1(tmp_path: Path) -> None:
         shuffled.node.extend(order)
         graph = read(tmp_path, shuffled)
         verify(graph)
-        merge = next(each for each in graph.nodes if each.op == "Merge")
-        assert [value.producer.op for value in merge.inputs] == ["Enter", "NextIteration"]
+        loop = next(each for each in graph.nodes if each.op == "While")
+        assert [value.name for value in loop.inputs] == ["start"]
         verify(graph.copy())
         assert [port.name for port in graph.outputs] == ["result"]
 
@@ -350,8 +350,11 @@ def test_real_graphs_hold_what_tensorflow_says(name: str, tmp_path: Path) -> Non
         tf.graph_util.import_graph_def(proto, name="")
     graph = readers.read(shutil.copyfile(MODELS / name, tmp_path / "graph.pb"))  # away from the weights that may lie beside it
     verify(graph)
-    assert sorted(each.name for each in graph.nodes) == sorted(each.name for each in proto.node)
+    raised = {each.name for each in proto.node} - {each.name for each in graph.nodes}
+    assert bool(raised) == any(each.op == "Switch" for each in proto.node), "only loops and conditions become something else"
     for each in graph.nodes:
+        if each.op in ("If", "While") or theirs.get_operation_by_name(each.name).type in ("Exit", "Merge"):
+            continue
         operation = theirs.get_operation_by_name(each.name)
         assert [value.name for value in each.inputs] == [tensor.name.removesuffix(":0") for tensor in operation.inputs]
         for value, tensor in zip(each.outputs, operation.outputs, strict=False):

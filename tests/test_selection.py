@@ -236,7 +236,7 @@ def test_conditions_of_tensorflow_1(load: Load) -> None:
         graph = load(build)
     finally:
         v1.enable_control_flow_v2()
-    assert any(node.op == "Merge" for node in graph.nodes)
+    assert any(node.op == "If" for node in graph.nodes)
     assert ports(select(graph)) == (["x"], ["y"])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port, Shape, Typed, Value
 from tensorferry.readers.building import Builder, ordered
+from tensorferry.readers.loops import raise_control_flow
 from tensorferry.readers.parsing import Argument, Contents, SourceFunction, SourceNode, scan_function
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType, Tensor
@@ -108,6 +109,7 @@ class Library:
             if result is None or not (result.node in function.nodes or result.node in arguments):
                 raise SourceError(f"the output '{output.name}' of function '{function.name}' is made by no node of it", where=place)
             graph.outputs.append(Port(output.name, builder.value(result, place)))
+        raise_control_flow(graph)
         return graph
 
     def _add_argument(

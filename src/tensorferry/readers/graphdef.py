@@ -9,6 +9,7 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port
 from tensorferry.readers.building import Builder, ordered, some
 from tensorferry.readers.functions import Library
+from tensorferry.readers.loops import raise_control_flow
 from tensorferry.readers.parsing import scan
 from tensorferry.readers.selection import find_inputs, find_outputs
 from tensorferry.readers.tables import load_vocabularies
@@ -36,6 +37,7 @@ def read_graph(file: SourceFile, message: Span, constants: Mapping[str, Tensor] 
     for source in ordered(contents.nodes, graph):
         builder.add(source)
     builder.close_loops()
+    raise_control_flow(graph)
     load_vocabularies(graph, file.path.parent)
     _tell_functions(graph)
     graph.inputs = [Port(value.name, value) for value in find_inputs(graph)]

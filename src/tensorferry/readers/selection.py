@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
+from tensorferry.readers.loops import find_holder, refuse_control_flow
 from tensorferry.readers.sizes import fix_sizes, give_shapes
 from tensorferry.readers.state import carry_state, state_names
 from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
@@ -88,6 +89,7 @@ def select(
     needed = needed_nodes(port.value for port in graph.outputs)
     tell_watchers(graph, _run(graph))
     _refuse_variables(graph, needed)
+    refuse_control_flow(graph, needed)
     refuse_empty_tables(needed)
     _refuse_other_inputs(graph, needed)
     _prune(graph, needed)
@@ -245,6 +247,9 @@ def _find(graph: Graph, name: str) -> Value | None:
 def _nearest(graph: Graph, name: str) -> str:
     """What the user may have meant: names that contain it or look like it."""
     asked, _, _ = name.partition(":")
+    holder = find_holder(graph, asked)
+    if holder is not None:
+        return f"'{asked}' is inside '{holder.name}' ({holder.op}): nodes in loops and branches cannot be cut out"
     if asked in graph:
         count = len(graph.node(asked).outputs)
         return f"'{asked}' has {count} output{'s' if count != 1 else ''}"

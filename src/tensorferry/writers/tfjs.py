@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def _narrowing_notices(graph: Graph) -> list[str]:
             kinds.setdefault(port.value.dtype, {}).setdefault(port.value, f"{role} '{port.name}'")
     constants: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    for value in (value for node in graph.nodes for value in node.outputs):
+    for value in _all_values(graph):
         if value.constant is not None:
             constants[value.dtype] += bool(value.users)
         elif value not in kinds.get(value.dtype, {}):
@@ -128,6 +128,21 @@ def _text_notices(graph: Graph) -> list[str]:
     if not any(value.dtype is DType.STRING for node in graph.nodes for value in node.outputs):
         return []
     return ["the wasm backend of TensorFlow.js does not carry text: run the model on the cpu backend"]
+
+
+def _all_values(graph: Graph) -> Iterator[Value]:
+    """Those of the graphs inside nodes among them."""
+    for node in graph.nodes:
+        yield from node.outputs
+        for _key, nested in node.graphs():
+            yield from _all_values(nested)
+
+
+def _running_notices(topology: Topology) -> list[str]:
+    """`execute` refuses what must wait for a condition."""
+    if any(node["op"] in ("StatelessIf", "StatelessWhile") for node in topology.nodes):
+        return ["the model has branches or loops: run it with model.executeAsync(), model.execute() and predict() refuse it"]
+    return []
 
 
 def _order_notices(topology: Topology) -> list[str]:
