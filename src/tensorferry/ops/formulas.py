@@ -195,14 +195,20 @@ class ArrayMaths(Maths):
         return np.asarray(x).reshape(np.shape(shaped))
 
 
-def expand_formula(formula: Formula) -> Callable[[Graph, Node], bool]:
-    """The expansion of an op whose only output is the formula of its floating-point inputs."""
+def expand_formula(formula: Formula, *, guarded: bool = False) -> Callable[[Graph, Node], bool]:
+    """The expansion of an op whose only output is the formula of its floating-point inputs.
+
+    `guarded`: NaN stays NaN, where the formula's kernels lose it (XNNPACK's exponential makes 0 of it, LiteRT's minimum the bound).
+    """
 
     def expand(graph: Graph, node: Node) -> bool:
         if not all(value.dtype.is_float for value in node.inputs):
             return False
         expansion = Expansion(graph, node)
-        result = formula(Maths(), *(Term(expansion, value) for value in node.inputs))
+        operands = [Term(expansion, value) for value in node.inputs]
+        result = formula(Maths(), *operands)
+        if guarded:
+            result = Maths().where(operands[0].apply("NotEqual", operands[0]), operands[0], result)
         return expansion.finish(result.value)
 
     return expand

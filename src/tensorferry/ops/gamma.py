@@ -55,9 +55,9 @@ def lgamma(maths: Maths, x: Operand) -> Operand:
     direct = _positive_lgamma(maths, mirrored)
     fraction = x - maths.floor(x)
     sine = maths.sin(math.pi * fraction)
-    pole = maths.equal(fraction, 0.0)
-    turned = math.log(math.pi) - maths.log(maths.where(pole, 1.0, sine)) - direct
-    return maths.where(x < 0.5, maths.where(pole, np.inf, turned), direct)
+    between = fraction > 0.0  # integers are poles, and -inf, which has no fraction
+    turned = math.log(math.pi) - maths.log(maths.where(between, sine, 1.0)) - direct
+    return maths.where(x < 0.5, maths.where(between, turned, np.inf), direct)
 
 
 # -- its derivatives -----------------------------------------------------------------------------------------------
@@ -218,6 +218,7 @@ def _lgamma_examples() -> Iterator[Example]:
     yield Example((np.array([0.01, 0.3, 1, 1.4, 2, 2.5, 3, 7, 20, 100], np.float32),))
     yield Example((np.array([1.001, 1.999, 0.999, 2.01], np.float32),), tolerance=1e-5, note="near its zeros")
     yield Example((np.array([-0.5, -1.3, -7.25, -0.01], np.float32),), tolerance=3e-6, note="negative")
+    yield Example((np.array([0, -1, -3, -np.inf, np.nan, 1.5], np.float32),), note="poles")
     yield Example((np.abs(sample(1, 2, 1, 3, 1, 2)) + np.float32(0.1),), note="six dims")
     yield Example((np.array(2.5, np.float64),), note="scalar float64")
 
@@ -273,7 +274,7 @@ def _function(name: str, formula: Formula, examples: Callable[[], Iterator[Examp
         elementwise=True,
         infer=_infer_broadcast,
         evaluate=evaluate or evaluate_formula(formula),
-        expand=expand_formula(formula),
+        expand=expand_formula(formula, guarded=formula is lgamma),
         examples=examples,
     )
 

@@ -176,8 +176,8 @@ def _select_examples() -> Iterator[Example]:
     yield Example((np.array([True, False]), x, y), note="vector")
     yield Example((np.array(True), x, y), note="scalar")
     yield Example((np.array([True, False]), sample(2, 1, 3, 1, 2), sample(2, 1, 3, 1, 2, seed=1)), note="five dims")
-    for dtype in (np.int32, np.int64):
-        yield Example((x > 0, (x * 9).astype(dtype), (y * 9).astype(dtype)), note=dtype.__name__)
+    for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float64):
+        yield Example((x > 0, np.abs(x * 9).astype(dtype), np.abs(y * 9).astype(dtype)), note=dtype.__name__)
     yield Example((x > 0, x > y, y > 0), note="bool")
     words = np.array([[b"a", b"bc"], [b"", b"d"]], object)
     yield Example((np.array([True, False]), words, words[::-1].copy()), note="string", declines={"tflite": "string"})
@@ -189,7 +189,8 @@ def _select_v2_examples() -> Iterator[Example]:
     yield Example((x[:, :1] > 0, x, y[0]), note="all stretch")
     yield Example((np.array(False), x, np.array(7, np.float32)), constants=(2,), note="scalars")
     yield Example((sample(2, 1, 3, 1, 2) > 0, sample(1, 2, 1, 2, 1), sample(2)), note="five dims")
-    yield Example((x > 0, (x * 9).astype(np.int32), np.array([4], np.int32)), note="int32")
+    for dtype in (np.int8, np.int32, np.int64, np.uint8, np.uint16, np.uint32):
+        yield Example((x > 0, np.abs(x * 9).astype(dtype), np.array([4], dtype)), note=dtype.__name__)
     yield Example((x > 0, x[:1] > y[:1], y > 0), note="bool")
     words = np.array([[b"a", b"bc", b""]], object)
     yield Example((x > 0, words, np.array([[b"no"]], object)), note="string", declines={"tflite": "string"})

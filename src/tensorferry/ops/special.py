@@ -142,6 +142,7 @@ def _examples(*values: float, tolerance: float = 1e-6, small: float = 0.01) -> C
         yield Example((np.array(values, np.float32),), tolerance=tolerance)
         yield Example((np.array([small, small / 3, small / 100], np.float32),), tolerance=tolerance, note="near zero")
         yield Example((np.abs(sample(1, 2, 1, 3, 1, 2)) % 1,), tolerance=tolerance, note="six dims")
+        yield Example((np.array([np.nan, 0.5], np.float32),), tolerance=tolerance, note="NaN")
         yield Example((np.array(0.3, np.float64),), tolerance=tolerance, note="scalar float64")
 
     return build
@@ -158,7 +159,7 @@ def _function(name: str, evaluate: Callable[..., Array], formula: Formula, examp
         infer=same_as_input,
         evaluate=evaluate,
         to_tfjs=js_float if name == "Erf" else None,
-        expand=expand_formula(formula),
+        expand=expand_formula(formula, guarded=True),
         examples=examples,
     )
 
