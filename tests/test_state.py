@@ -112,6 +112,29 @@ def test_state_as_inputs_and_outputs(name: str, resource: bool, tmp_path: Path) 
         assert_close(outputs, expected, 1e-6)
 
 
+class Counting(tf.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = tf.Variable(10.0)
+        self.kernel = tf.Variable(weights(3, 2))
+
+    @tf.function(input_signature=[tf.TensorSpec((2, 3), tf.float32)])
+    def call(self, x: Any) -> Any:
+        self.count.assign_add(1.0)
+        return tf.matmul(x, self.kernel) * self.count
+
+
+def test_the_state_of_a_saved_model(tmp_path: Path) -> None:
+    module = Counting()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.call)
+    expected = [module.call(X).numpy() for _ in range(3)]
+    report = tensorferry.convert(tmp_path / "saved", [tmp_path / "model.tflite", tmp_path / "js"])
+    assert [target.check.status for target in report.targets] == ["verified", "verified"]
+    with litert.LiteRtModel(tmp_path / "model.tflite") as model:
+        outputs = [next(iter(model.run({"x": X}).values())) for _ in range(3)]
+    assert_close(outputs, expected, 1e-6)
+
+
 def test_the_command_line_has_the_option(tmp_path: Path) -> None:
     source = write_graph(counter, tmp_path, resource=True)
     arguments = [str(source), "-o", str(tmp_path / "model.tflite"), "--outputs", "out", "--state-as-io", "--no-verify", "--quiet"]

@@ -126,6 +126,32 @@ def test_a_vocabulary_file_beside_the_graph(tmp_path: Path) -> None:
     assert "--inputs" in error.value.remedy
 
 
+class Reader(tf.Module):
+    """A table that is filled from a file, which a SavedModel keeps among its assets."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        where = tf.lookup.TextFileIndex
+        filler = tf.lookup.TextFileInitializer(str(path), tf.string, where.WHOLE_LINE, tf.int64, where.LINE_NUMBER)
+        self.table = tf.lookup.StaticHashTable(filler, -1)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.string)])
+    def look_up(self, x: Any) -> Any:
+        return self.table.lookup(x)
+
+
+def test_the_vocabulary_of_a_saved_model(tmp_path: Path) -> None:
+    vocabulary = tmp_path / "words.txt"
+    vocabulary.write_bytes(b"\n".join(VOCABULARY) + b"\n")
+    module = Reader(vocabulary)
+    expected = module.look_up(WORDS).numpy()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.look_up)
+    vocabulary.unlink()
+    tensorferry.convert(tmp_path / "saved", [tmp_path / "model.tflite", tmp_path / "js"])
+    found = litert.run(tmp_path / "model.tflite", {"x": WORDS}).outputs
+    assert_close(list(found.values()), [expected], 0)
+
+
 def test_a_lookup_can_be_cut_off(tmp_path: Path) -> None:
     source = write_graph(GRAPHS["embedding"][0], WORDS, tmp_path)
     find = next(node.name for node in v1.GraphDef.FromString(source.read_bytes()).node if node.op == "LookupTableFindV2")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.graphdef import read_graph
 from tensorferry.readers.metagraph import MetaGraph, apply_signature, choose_metagraph, choose_signature, scan_metagraph
 from tensorferry.readers.variables import restore_variables
 from tensorferry.storage import SourceFile
+from tensorferry.tensor import DType
 from tensorferry.wire.bundle import Bundle
 from tensorferry.wire.protobuf import fields, whole
 
@@ -63,9 +66,17 @@ def _choose(graph: Graph, chosen: MetaGraph, wanted: str | None) -> None:
         graph.notices.append(f"signature '{name}' is converted; --signature chooses another: {', '.join(others)}")
 
 
+def _name_asset(graph: Graph, tensor: str, name: str) -> None:
+    node = tensor.partition(":")[0]
+    if node in graph and graph.node(node).op == "Placeholder" and graph.node(node).output.dtype is DType.STRING:
+        made = graph.constant(np.asarray(name.encode(), object), f"{node}/name", before=graph.node(node))
+        graph.replace_uses(graph.node(node).output, made)
+
+
 def _read_assets(graph: Graph, chosen: MetaGraph, folder: Path) -> None:
-    """Vocabularies and the like, by the name of their file."""
-    for name in chosen.assets.values():
+    """Vocabularies and the like, by the name of their file; what stands for the name in the graph becomes a constant."""
+    for tensor, name in chosen.assets.items():
+        _name_asset(graph, tensor, name)
         path = folder / name
         if not name or Path(name).name != name or not path.is_file() or path.is_symlink():
             log.info("asset '%s' is not in the folder", name)

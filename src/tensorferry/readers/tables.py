@@ -109,7 +109,7 @@ def _rewrite(graph: Graph, node: Node, contents: _Contents, number: int) -> None
 
 def _from_file(graph: Graph, node: Node) -> _Contents | None:
     """A vocabulary that lies beside the graph, column by column (tensorflow/core/kernels/lookup_util.cc)."""
-    name = compute_constant(node.inputs[1])
+    name = _file_of(node)
     text = graph.assets.get(asset_name(name)) if name is not None else None
     table = _table_of(node)
     if text is None or table is None:
@@ -125,6 +125,18 @@ def _from_file(graph: Graph, node: Node) -> _Contents | None:
     return _Contents(columns[0], columns[1])
 
 
+def _file_of(node: Node) -> Tensor | None:
+    """The name of the file that fills a table; TensorFlow 2 keeps it in a variable."""
+    value = node.inputs[1]
+    if value.producer.op != "ReadVariableOp":
+        return compute_constant(value)
+    handle = value.producer.inputs[0]
+    names = (
+        compute_constant(user.inputs[1]) for user in handle.users if user.op == "AssignVariableOp" and user.inputs[0] is handle
+    )
+    return next((name for name in names if name is not None), None)
+
+
 def asset_name(name: Tensor) -> str:
     """The last part of a file's name: nothing outside the model's own folder is looked at."""
     element = name.array().reshape(-1)[0] if name.size == 1 and name.dtype is DType.STRING else b""
@@ -134,7 +146,7 @@ def asset_name(name: Tensor) -> str:
 def load_vocabularies(graph: Graph, folder: Path) -> None:
     """Take in the text files that tables are filled from, if they lie beside the graph or in its folder of assets."""
     for node in graph.nodes:
-        name = compute_constant(node.inputs[1]) if node.op in _FILE_FILLS else None
+        name = _file_of(node) if node.op in _FILE_FILLS else None
         if name is None or not (last := asset_name(name)):
             continue
         for path in (folder / last, folder / "assets" / last):
