@@ -26,12 +26,13 @@ from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.lists import write_lists_as_tensors
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
+from tensorferry.passes.recurrence import recognise_lstm_loops, turn_lstm
 from tensorferry.passes.relabelling import join_transposed_axes
 from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transposes_by_reshapes, simplify_reshapes
 from tensorferry.passes.rewriting import Pass
 from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, read_sizes_before_transposes, refine_types
 from tensorferry.passes.transposes import move_transposes
-from tensorferry.passes.unrolling import resolve_tensor_lists, unroll_loops
+from tensorferry.passes.unrolling import resolve_tensor_lists, unroll_loops, unroll_single_rounds
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ FUSING = Group(
         recognise_clips,
         recognise_composites,
         recognise_gelu,
+        turn_lstm,
         sink_reshapes,
         fold_batch_norm,
         fuse_bias,
@@ -90,8 +92,22 @@ FUSING = Group(
 )
 TIDYING = Group("tidy up", (merge_duplicate_constants, merge_duplicate_nodes, remove_dead_nodes), rounds=4)
 
+RECURRENCE = Group(
+    "recurrence",
+    (
+        remove_dead_nodes,
+        refine_types,
+        remove_identities,
+        fold_shape_arithmetic,
+        fold_constants,
+        recognise_lstm_loops,
+        unroll_single_rounds,
+        resolve_tensor_lists,
+    ),
+    rounds=4,
+)
 LISTS = Group("lists", (refine_types, fold_shape_arithmetic, write_lists_as_tensors, remove_unneeded_captures))
-PREPARING = (LISTS, CLEANING, LAYOUT, FUSING, RELABELLING, TIDYING)
+PREPARING = (RECURRENCE, LISTS, CLEANING, LAYOUT, FUSING, RELABELLING, TIDYING)
 
 TARGETS = ("tflite", "tfjs")
 

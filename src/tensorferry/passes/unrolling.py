@@ -1,4 +1,4 @@
-"""Loops whose number of rounds is known are written out, and the tensor lists that they fill become the tensors themselves."""
+"""Loops of one round, and those whose lists cannot be tensors, are written out; known items of a list are read directly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.functional import is_true, splice
 from tensorferry.passes.rewriting import bypass, decline, discard, holds, insert_after, integers, live_nodes, small_constant
 from tensorferry.passes.shapes import refine_types
-from tensorferry.tensor import Array
+from tensorferry.tensor import Array, DType
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,10 @@ def rounds_of(node: Node, most: int = MOST_ROUNDS) -> list[Scalars] | None:
 
 
 def _scalar(value: Value) -> Array | None:
+    if value.rank != 0 or value.dtype in (DType.VARIANT, DType.RESOURCE):
+        return None
     array = small_constant(value)
-    return array if array is not None and array.ndim == 0 and array.dtype.kind in "iubf" else None
+    return array if array is not None and array.dtype.kind in "iubf" else None
 
 
 class _known_values:  # noqa: N801 - used like a function
@@ -82,20 +84,29 @@ class _known_values:  # noqa: N801 - used like a function
 
 
 def unroll_loops(graph: Graph) -> int:
-    """A While over tensor lists with a known number of rounds becomes its rounds, one after the other."""
-    count = sum(_unroll(graph, node) for node in live_nodes(graph) if node.op == "While")
+    """A While in which tensor lists are left becomes its rounds, one after the other, where their number is known."""
+    return _unroll_all(graph, MOST_ROUNDS)
+
+
+def unroll_single_rounds(graph: Graph) -> int:
+    """A While that goes round once at most is no loop."""
+    return _unroll_all(graph, 1)
+
+
+def _unroll_all(graph: Graph, most: int) -> int:
+    count = sum(_unroll(graph, node, most) for node in live_nodes(graph) if node.op == "While")
     if count:
         refine_types(graph)
     return count
 
 
-def _unroll(graph: Graph, node: Node) -> int:
+def _unroll(graph: Graph, node: Node, most: int) -> int:
     body = node["body"]
-    if not any(inner.op in LIST_OPS for inner in body.nodes):
+    if most > 1 and not any(inner.op in LIST_OPS for inner in body.nodes):
         return 0
-    rounds = rounds_of(node)
+    rounds = rounds_of(node, most)
     if rounds is None:
-        return decline(log, node, "how often it goes round is not known, or is too often")
+        return decline(log, node, f"it does not go round {most} times at most, as far as is known")
     if (len(rounds) - 1) * len(body.nodes) > MOST_NODES:
         return decline(log, node, f"it goes round {len(rounds) - 1} times, and its body has {len(body.nodes)} nodes")
     values = list(node.inputs)
