@@ -115,7 +115,7 @@ def _cases() -> list[Case]:
     import tensorflow as tf  # noqa: PLC0415
 
     family = Family("smoke")
-    family.add("add", lambda a, b: a + b, floats(2, 3), floats(3, seed=1), unknown="batch")
+    family.add("add", lambda a, b: a + b, floats(2, 3), floats(3, seed=1), shapes=((None, 3), (3,)))
     family.add("two_outputs", lambda x: tf.split(x, 2, 1), integers(2, 4))
     family.add("first_channels", tf.nn.relu, floats(1, 2, 3, 3), reference=lambda x: tf.maximum(x, 0.0))
     family.add("old", lambda x: tf.matmul(x, tf.compat.v1.get_variable("w", initializer=floats(3, 2))), floats(2, 3), form="v1")
@@ -139,7 +139,8 @@ def test_cases_are_frozen_converted_run_and_compared(tmp_path: Path) -> None:
         freeze(impossible, tmp_path)
     for case in good:
         freeze(case, tmp_path)
-    assert load_frozen(tmp_path, "smoke.loop_lowered").expected[0] == pytest.approx(floats(3) * 8)
+    assert load_frozen(tmp_path, "smoke.loop_lowered").runs[0][1][0] == pytest.approx(floats(3) * 8)
+    assert [arrays[0].shape for arrays, _ in load_frozen(tmp_path, good[0].id).runs] == [(2, 3), (4, 3)]
     with tfjs.Session() as session:
         judge = ours(tmp_path, session)
         outcomes = [judge(case.id) for case in good[:4]]
