@@ -123,7 +123,7 @@ class Builder:
         count = self._read.get(source.name, 0)
         guessed = guess_types(op, attrs, count)
         # What begins with `_` is a note of TensorFlow to itself (colocation, shapes once inferred); a changed graph makes it wrong.
-        attrs = {key: value for key, value in attrs.items() if not key.startswith("_")}
+        op, attrs = ops.canonical(op, {key: value for key, value in attrs.items() if not key.startswith("_")})
         attrs = self._library.with_graphs(source, op, attrs)
         if any(isinstance(value, Graph) for value in attrs.values()):
             attrs = {key: value for key, value in attrs.items() if key not in _IMPLIED}

@@ -40,6 +40,7 @@ def raise_control_flow(graph: Graph) -> None:
     """Replace all of it that can be read; of the rest a notice tells why it cannot, and the nodes stay as they are."""
     if not any(kind(node) in CONTROL_FLOW for node in graph.nodes):
         return
+    read = [node for node in graph.nodes if any(graph.readers(value) for value in node.outputs)]
     frames = _find_frames(graph)
     failed: set[Frame] = set()
     inner = sorted({frame for frame in frames.values() if frame}, key=lambda frame: (-len(frame), frame))
@@ -53,8 +54,18 @@ def raise_control_flow(graph: Graph) -> None:
             failed.add(frame)
             what = f"loop '{frame[-1]}'" if frame else "conditions"
             graph.notices.append(f"{what} {_CANNOT}: {error.what}")
+    _drop_unread(graph, read)
     for node in graph.nodes:
         node.controls = tuple(name for name in node.controls if name in graph)
+
+
+def _drop_unread(graph: Graph, read: Sequence[Node]) -> None:
+    """Take out what only nodes read that are gone: it would be taken for an end of the graph."""
+    for node in reversed(read):
+        if node.name not in graph or graph.node(node.name) is not node or node.op.startswith("Placeholder"):
+            continue
+        if not any(graph.readers(value) for value in node.outputs):
+            graph.remove(node)
 
 
 def refuse_control_flow(graph: Graph, needed: Collection[Node]) -> None:
