@@ -114,3 +114,17 @@ def test_a_cast_of_numbers_that_were_clipped_needs_no_wrapping() -> None:
         graph.outputs = [Port("pixels", cast.output)]
         narrow_types("tfjs")(graph)
         assert made_of(graph).count("FloorMod") == wrapped
+
+
+def test_positions_are_divided_by_one_operator_and_other_integers_exactly() -> None:
+    """TensorFlow.js's WebAssembly kernel divides by way of float32, which tells positions apart and not all integers."""
+    for op, dtype, expected in (("ArgMax", DType.FLOAT32, 1), ("Identity", DType.INT32, 0)):
+        graph = Graph()
+        value = fed(graph, "x", dtype, (3, 50))
+        extra = [graph.constant(np.int32(1), "axis")] if op == "ArgMax" else []
+        attrs = {"output_type": DType.INT32} if op == "ArgMax" else {}
+        made = ops.add(graph, op, [value, *extra], attrs)
+        divided = ops.add(graph, "FloorDiv", [made.output, graph.constant(np.int32(7), "seven")], name="rows")
+        graph.outputs = [Port("rows", divided.output)]
+        expand_for_target("tfjs")(graph)
+        assert made_of(graph).count("FloorDiv") == expected

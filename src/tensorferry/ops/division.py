@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry.ir import Graph, Node
+from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.elementwise import (
     FUSES,
     Examples,
@@ -91,12 +91,34 @@ def _expand_floor_div(graph: Graph, node: Node) -> bool:
     return expansion.finish(total)
 
 
+PLACES = frozenset({"ArgMax", "ArgMin", "Range", "Shape", "Size", "Rank", "TopKV2", "Where"})
+"""Ops that make sizes and positions, of which a tensor in a browser has fewer than float32 can tell apart."""
+
+PASSING = frozenset({"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose"})
+SMALL = 1 << 24
+LARGEST_READ = 4096
+
+
+def _is_small(value: Value) -> bool:
+    """Whether the integers are known to be exact in float32."""
+    if value.content is not None:
+        return True
+    while value.producer.op in PASSING:
+        value = value.producer.inputs[0]
+    if value.dtype is DType.BOOL or value.producer.op in PLACES:
+        return True
+    if value.producer.op == "FloorMod":
+        return _is_small(value.producer.inputs[1])
+    tensor = value.constant
+    return tensor is not None and tensor.size <= LARGEST_READ and bool(np.all(np.abs(tensor.array().astype(np.float64)) < SMALL))
+
+
 def _js_floor_div(node: Node) -> list[JsNode]:
     """TensorFlow.js's FloorDiv makes int32 of everything, and the WebAssembly kernel goes through float32, which is exact for
     sizes and positions only."""
     value = node.output
     if not value.dtype.is_float:
-        if value.rank != 0 and value.content is None and any(each.content is None for each in node.inputs):
+        if value.rank != 0 and value.content is None and not _is_small(node.inputs[0]):
             raise Declined("TensorFlow.js divides integers by way of float32")
         return same_in_tfjs(node)
     quotient = Temp("quotient", value.dtype, value.shape)
