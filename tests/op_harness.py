@@ -106,6 +106,7 @@ def feeds(case: Case) -> dict[str, Array]:
 
 SIZED_BY_DATA = frozenset(
     {
+        "RaggedTensorToTensor",
         "StringSplit",
         "StringSplitV2",
         "StringNGrams",
