@@ -128,3 +128,16 @@ def test_positions_are_divided_by_one_operator_and_other_integers_exactly() -> N
         graph.outputs = [Port("rows", divided.output)]
         expand_for_target("tfjs")(graph)
         assert made_of(graph).count("FloorDiv") == expected
+
+
+def test_positions_in_int64_are_divided_as_int32() -> None:
+    graph = Graph()
+    value = fed(graph, "x", DType.FLOAT32, (3, 50))
+    places = ops.add(graph, "ArgMax", [value, graph.constant(np.int32(1), "axis")], {"output_type": DType.INT64})
+    divided = ops.add(graph, "FloorDiv", [places.output, graph.constant(np.int64(7), "seven")], name="rows")
+    graph.outputs = [Port("rows", divided.output)]
+    assert expand_for_target("tflite")(graph) == 1
+    verify(graph, ops.infer)
+    assert made_of(graph) == ["ArgMax", "Cast", "Cast", "FloorDiv", "Cast"]
+    x = np.random.default_rng(0).random((3, 50), np.float32)
+    np.testing.assert_array_equal(evaluate_graph(graph, {"x": x})["rows"], x.argmax(axis=1) // 7)

@@ -72,12 +72,17 @@ def _is_uneven(expansion: Expansion) -> Any:
 
 
 def _expand_floor_div(graph: Graph, node: Node) -> bool:
-    """Exact where a target divides no such integers, or by way of float32. Each step finds 23 bits of the quotient; after the
+    """Exact where a target divides no such integers, or by way of float32; sizes and positions fit into int32.
+
+    Each step finds 23 bits of the quotient; after the
     first the remainder is taken off, so that what is left is a multiple, whose last quotient is a whole number."""
     x, y = node.inputs
     if not x.dtype.is_integer or x.dtype is DType.UINT64:
         return False
     expansion = Expansion(graph, node)
+    if x.dtype is DType.INT64 and _is_small(x) and _is_small(y):
+        short = [expansion.make("Cast", each, DstT=DType.INT32) for each in (x, y)]
+        return expansion.finish(expansion.make("Cast", expansion.make("FloorDiv", *short), DstT=DType.INT64))
     divisor = expansion.make("Cast", y, DstT=DType.FLOAT32)
     left, total = x, None
     for step in range(3 if x.dtype is DType.INT64 else 2):

@@ -23,6 +23,13 @@ INTEGERS = dict.fromkeys((DType.INT64, DType.INT8, DType.INT16, DType.UINT8, DTy
 RULES: Mapping[str, Mapping[DType, DType]] = {"tflite": FLOATS, "tfjs": FLOATS | INTEGERS}
 """Target -> what becomes what. TensorFlow.js computes in float32, int32, bool, string and complex64 alone."""
 
+LOSSES = {
+    DType.INT64: "; of larger numbers the lower 32 bits are left",
+    DType.UINT64: "; of larger numbers the lower 32 bits are left, and read as signed",
+    DType.UINT32: "; numbers from 2147483648 on read as negative",
+}
+"""What a narrowing may do to numbers, told with it."""
+
 INT32 = np.iinfo(np.int32)
 
 
@@ -48,7 +55,8 @@ def _narrow(graph: Graph, rules: Mapping[DType, DType], target: str) -> int:
         if wrapped is not None:
             _wrap_around(graph, node, wrapped)
     for (old, new), count in told.items():
-        graph.notices.append(f"{count} {old} value{'s' if count != 1 else ''} became {new}, because {target} computes in {new}")
+        plural = "s" if count != 1 else ""
+        graph.notices.append(f"{count} {old} value{plural} became {new}, because {target} computes in {new}{LOSSES.get(old, '')}")
     return changes
 
 
