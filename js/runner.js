@@ -81,7 +81,10 @@ function encodeStrings(elements) {
 
 function makeTensor({shape, dtype}, bytes) {
   if (dtype === 'string') return tf.tensor(decodeStrings(bytes), shape, dtype);
-  return tf.tensor(new ARRAYS[dtype](bytes.buffer), shape, dtype);
+  const elements = new ARRAYS[dtype](bytes.buffer);
+  if (dtype !== 'complex64') return tf.tensor(elements, shape, dtype);
+  const half = (part) => tf.tensor(elements.filter((_, index) => index % 2 === part), shape, 'float32');
+  return tf.complex(half(0), half(1));
 }
 
 async function tensorBytes(tensor) {

@@ -140,7 +140,7 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
     }
 )
 NEEDS_KNOWN_BATCH = {
-    "tflite": NEEDS_KNOWN_BATCH_ANYWHERE,
+    "tflite": NEEDS_KNOWN_BATCH_ANYWHERE | {"BatchMatMulV2"},
     "tfjs": NEEDS_KNOWN_BATCH_ANYWHERE
     | {
         "BatchMatMulV2",

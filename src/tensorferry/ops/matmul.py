@@ -8,8 +8,17 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Node, Shape, Typed, Value, format_shape
 from tensorferry.ops.fused import FUSED_ACTIVATION_EXAMPLES, JS_FUSED_ACTIVATIONS, js_maybe_fused
+from tensorferry.ops.products import expand_product
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import LITE_ACTIVATIONS, Declined, Example, OpSpec, broadcast_shapes, lite_activation
+from tensorferry.ops.spec import (
+    LITE_ACTIVATIONS,
+    WIDER_OR_BITS,
+    Declined,
+    Example,
+    OpSpec,
+    broadcast_shapes,
+    lite_activation,
+)
 from tensorferry.ops.windows import require_float32
 from tensorferry.targets import JsNode, LiteOp, Temp
 from tensorferry.tensor import Array, DType, TransposedTensor
@@ -84,6 +93,8 @@ def _lite_product(node: Node) -> Sequence[LiteOp]:
     require_float32(node)
     one, other = node.inputs[:2]
     turn_one, turn_other = _turns(node)
+    if _sides(one, turn_one)[1] == 0:
+        raise Declined("there is nothing to sum, which XNNPACK does not know")
     ranks = [2 if node.op == "MatMul" else each.rank for each in (one, other)]
     if None in ranks:
         raise Declined("the rank of an operand is not known")
@@ -178,6 +189,27 @@ def _matmul_examples() -> Iterator[Example]:
     yield Example((sample(3, 5), sample(5, 4)), {"activation": "Relu"}, (1,), note="Relu without bias")
     yield Example((sample(3, 5), sample(5, 4), sample(4)), {"activation": "Relu6"}, (2,), note="both computed, bias and Relu6")
     yield Example((sample(3, 5), sample(5, 4)), {"activation": "Relu6"}, (), note="both computed, Relu6")
+    yield Example((sample(0, 5), sample(5, 4)), {}, (1,), note="no rows")
+    yield from whole_examples((3, 4), "transpose_a", "transpose_b")
+    pair = (sample(3, 4) + 1j * sample(3, 4, seed=1), sample(2, 4) - 2j * sample(2, 4, seed=1))
+    yield Example(tuple(each.astype(np.complex64) for each in pair), {"transpose_b": True}, (), note="complex")
+
+
+def _whole(kind: type[np.integer], *shape: int) -> Array:
+    """Whole numbers over all of their type's range, as far as int32 goes."""
+    limits = np.iinfo(kind)
+    low, high = max(limits.min, -(2**15)), min(limits.max, 2**15)
+    return np.random.default_rng(shape).integers(low, high, shape).astype(kind)
+
+
+def whole_examples(batched: tuple[int, ...], *turns: str) -> Iterator[Example]:
+    """Products of integers, which wrap around."""
+    *outer, rows, inner = batched
+    for kind in (np.int32, np.int64):
+        pair = (_whole(kind, *outer, rows, inner), _whole(kind, *outer, inner, 2))
+        yield Example(pair, {}, (), note=kind.__name__)
+    pair = (_whole(np.int32, *outer, inner, rows), _whole(np.int32, *outer, 2, inner))
+    yield Example(pair, dict.fromkeys(turns, True), (1,), note="int32, both turned")
 
 
 def _batch_examples() -> Iterator[Example]:
@@ -186,8 +218,15 @@ def _batch_examples() -> Iterator[Example]:
     yield Example((sample(2, 5, 3), sample(2, 5, 4)), {"adj_x": True}, (1,), note="first transposed")
     yield Example((sample(2, 3, 5), sample(5, 4)), {}, (1,), note="constant matrix")
     yield Example((sample(2, 2, 3, 5), sample(4, 5)), {"adj_y": True}, (1,), note="constant matrix, transposed, rank 4")
-    yield Example((sample(2, 1, 3, 5), sample(4, 5, 2)), {}, (), note="broadcast", declines={"tfjs": "equal sizes"})
+    yield Example((sample(2, 1, 3, 5), sample(4, 5, 2)), {}, (), note="broadcast")
     yield Example((sample(3, 5), sample(5, 4)), {}, (), note="rank 2")
+    yield Example((sample(2, 1, 1, 2, 3, 2), sample(1, 2, 1, 2, 2, 3)), {}, (), note="broadcast, rank 6")
+    yield Example((sample(0, 3, 5), sample(0, 5, 4)), {}, (), note="no batches")
+    yield Example((sample(2, 3, 0), sample(2, 0, 4)), {}, (), note="nothing to sum")
+    yield from whole_examples((2, 3, 4), "adj_x", "adj_y")
+    yield Example((_whole(np.int32, 2, 1, 2, 3), _whole(np.int32, 3, 3, 2)), {}, (), note="int32, broadcast")
+    pair = (sample(2, 3, 4) + 1j * sample(2, 3, 4, seed=1), sample(2, 3, 2) - 2j * sample(2, 3, 2, seed=1))
+    yield Example(tuple(each.astype(np.complex64) for each in pair), {"adj_x": True}, (), note="complex, adjoint")
     biased = (sample(2, 3, 5), sample(5, 4), sample(4))
     yield Example(biased, {"activation": "Relu"}, (1, 2), note="constant matrix, bias and Relu")
     yield Example((sample(2, 3, 5), sample(2, 5, 4), sample(4)), {}, (2,), note="batches and bias")
@@ -205,6 +244,9 @@ SPECS = (
         to_tfjs=_js_product,
         fuses={"tflite": _LITE_FUSES, "tfjs": JS_FUSED_ACTIVATIONS},
         takes_bias=True,
+        expand=expand_product,
+        widens=WIDER_OR_BITS,
+        wraps=True,
         examples=_matmul_examples,
     ),
     OpSpec(
@@ -217,6 +259,9 @@ SPECS = (
         to_tfjs=_js_batched,
         fuses={"tflite": _LITE_FUSES},
         takes_bias=True,
+        expand=expand_product,
+        widens=WIDER_OR_BITS,
+        wraps=True,
         examples=_batch_examples,
     ),
 )
