@@ -18,6 +18,7 @@ import numpy as np
 from tensorferry import ir, ops
 from tensorferry.ir import Graph, Node, Port, Shape, Typed, Value
 from tensorferry.ops.spec import Example, OpSpec
+from tensorferry.passes.complex_numbers import split_complex
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pipelines import finish, prepare
@@ -59,6 +60,9 @@ def assert_close(actual: Sequence[Array], expected: Sequence[Array], tolerance: 
     for index, (one, other) in enumerate(zip(actual, expected, strict=True)):
         assert one.shape == other.shape, f"output {index}: shape {one.shape}, expected {other.shape}"
         assert one.dtype == other.dtype, f"output {index}: dtype {one.dtype}, expected {other.dtype}"
+        if other.dtype.kind == "c":
+            assert_close([np.stack([one.real, one.imag])], [np.stack([other.real, other.imag])], tolerance)
+            continue
         if other.dtype.kind != "f":
             np.testing.assert_array_equal(one, other, err_msg=f"output {index}")
             continue
@@ -459,6 +463,7 @@ def target_graph(case: Case, target: str, *, pipeline: bool, unknown: Unknown | 
     else:
         narrow_types(target)(graph)
         for _ in range(4):  # an expansion may be made of ops that are expanded in turn
+            split_complex(graph)
             expand_for_target(target)(graph)
         ir.verify(graph, ops.infer)
     return graph

@@ -137,6 +137,7 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "TensorStridedSliceUpdate",
         "StridedSliceGrad",
         "MirrorPadGrad",
+        *(f"{back}FFT{axes}" for back in ("", "I") for axes in ("", "2D", "3D")),
     }
 )
 NEEDS_KNOWN_BATCH = {
@@ -150,7 +151,8 @@ NEEDS_KNOWN_BATCH = {
     },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
-products of batches, sequences of unknown length, arithmetic with shapes of unknown rank, updates in steps."""
+products of batches, sequences of unknown length, transforms of unknown length,
+arithmetic with shapes of unknown rank, updates in steps."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

@@ -51,6 +51,8 @@ def _evaluate(node: Node, x: Array) -> Array:
         return _round_to_bfloat16(x.astype(np.float32))
     if source is DType.BFLOAT16:
         return CastTensor(ArrayTensor(x, source), target).array() if target is not source else x
+    if x.dtype.kind == "c" and not target.value.startswith("complex"):
+        x = x.real
     return x.astype(target.numpy)
 
 

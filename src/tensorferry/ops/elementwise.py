@@ -458,7 +458,7 @@ BINARY = (
     ),
     _binary(
         "SquaredDifference",
-        lambda x, y: np.square(x - y),
+        lambda x, y: (x - y) * np.conj(x - y),
         LiteKernel("SQUARED_DIFFERENCE", FLOATS_AND_INT32),
         pair_examples(np.int32, np.int64),
         expand=_expand_squared_difference,

@@ -104,9 +104,10 @@ def _infer_mixed(node: Node) -> list[Typed]:
 def _evaluate_mixed(node: Node, one: Array, other: Array) -> Array:
     dtype = node["Tout"].numpy
     one, other = one.astype(dtype), other.astype(dtype)
-    return np.matmul(
+    product: Array = np.matmul(
         np.swapaxes(one, -1, -2) if node["adj_x"] else one, np.swapaxes(other, -1, -2) if node["adj_y"] else other
     )
+    return product
 
 
 def _expand_mixed(graph: Graph, node: Node) -> bool:

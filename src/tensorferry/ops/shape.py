@@ -206,7 +206,7 @@ def _permutation(elements: Sequence[int], rank: int) -> list[int]:
     return axes
 
 
-def _infer_transpose(node: Node) -> list[Typed]:
+def infer_transpose(node: Node) -> list[Typed]:
     value, order = node.inputs
     elements = known_integers(order)
     if elements is None or value.shape is None:
@@ -422,7 +422,7 @@ SPECS = (
     ),
     OpSpec(
         name="Transpose",
-        infer=_infer_transpose,
+        infer=infer_transpose,
         evaluate=_evaluate_transpose,
         to_tflite=_lite_transpose,
         to_tfjs=_js_transpose,

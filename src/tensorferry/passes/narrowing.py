@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 FLOATS = {DType.FLOAT64: DType.FLOAT32, DType.FLOAT16: DType.FLOAT32, DType.BFLOAT16: DType.FLOAT32}
 INTEGERS = dict.fromkeys((DType.INT64, DType.INT8, DType.INT16, DType.UINT8, DType.UINT16, DType.UINT32, DType.UINT64), DType.INT32)
-RULES: Mapping[str, Mapping[DType, DType]] = {"tflite": FLOATS, "tfjs": FLOATS | INTEGERS}
+COMPLEX = {DType.COMPLEX128: DType.COMPLEX64}
+RULES: Mapping[str, Mapping[DType, DType]] = {"tflite": FLOATS | COMPLEX, "tfjs": FLOATS | COMPLEX | INTEGERS}
 """Target -> what becomes what. TensorFlow.js computes in float32, int32, bool, string and complex64 alone."""
 
 LOSSES = {

@@ -12,6 +12,7 @@ from tensorferry.ir import Graph, verify
 from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
 from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_bias
 from tensorferry.passes.arithmetic import simplify_arithmetic
+from tensorferry.passes.complex_numbers import split_complex
 from tensorferry.passes.composites import recognise_composites, recognise_unit_length
 from tensorferry.passes.constants import fold_constants
 from tensorferry.passes.dead_nodes import remove_dead_nodes, remove_unneeded_captures
@@ -117,7 +118,9 @@ def _finishing(target: str) -> tuple[Group, ...]:
     return (
         Group("types", (narrow_types(target),)),
         Group(
-            "expand", (expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants), rounds=8
+            "expand",
+            (split_complex, expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants),
+            rounds=8,
         ),
         Group(
             "fuse",

@@ -8,6 +8,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Shape, Value
+from tensorferry.ops.complex_rules import refuse_complex
 from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.targets import JsNode, Ref, Temp
@@ -277,6 +278,7 @@ def _lower(node: Node) -> Sequence[JsNode]:
     activation = node.get("activation")
     if activation and activation not in spec.fuses.get("tfjs", ()):
         raise GraphError(f"{node.op} of {TARGET} cannot apply {activation}, which was fused into '{node.name}'")
+    refuse_complex(node)
     return spec.to_tfjs(node)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tensorferry import ops
 from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value, format_shape
+from tensorferry.ops.complex_rules import refuse_complex
 from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
@@ -325,6 +326,7 @@ def _lower(node: Node) -> Sequence[LiteOp]:
         raise Declined("this op is not known")
     if spec.to_tflite is None:
         raise Declined(f"{TARGET} has no operator for it")
+    refuse_complex(node)
     return spec.to_tflite(node)
 
 
