@@ -51,7 +51,6 @@ BINARY = [
     "Xlog1py",
     "Equal",
     "NotEqual",
-,
 ]
 
 
