@@ -141,3 +141,22 @@ def test_positions_in_int64_are_divided_as_int32() -> None:
     assert made_of(graph) == ["ArgMax", "Cast", "Cast", "FloorDiv", "Cast"]
     x = np.random.default_rng(0).random((3, 50), np.float32)
     np.testing.assert_array_equal(evaluate_graph(graph, {"x": x})["rows"], x.argmax(axis=1) // 7)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in ops.all_specs() if spec.elementwise])
+def test_an_elementwise_op_computes_the_same_on_merged_axes(name: str) -> None:
+    """Each example whose operands have one shape, laid flat."""
+    spec = ops.find(name)
+    assert spec is not None
+    for example in spec.examples():
+        shape = example.inputs[0].shape
+        if any(array.shape != shape for array in example.inputs):
+            continue
+        results = []
+        for arrays in (example.inputs, [array.reshape(-1) for array in example.inputs]):
+            graph = Graph()
+            values = [fed(graph, f"x{index}", DType.of(array), array.shape) for index, array in enumerate(arrays)]
+            node = ops.add(graph, name, values, example.attrs, name="node")
+            graph.outputs = [Port("node", node.output)]
+            results.append(evaluate_graph(graph, {f"x{index}": array for index, array in enumerate(arrays)})["node"])
+        np.testing.assert_array_equal(results[1], results[0].reshape(-1))

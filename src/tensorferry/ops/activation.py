@@ -181,6 +181,27 @@ def _expand_selu(graph: Graph, node: Node) -> bool:
     return expansion.finish(expansion.make("AddV2", above, expansion.make("Mul", below, SELU_SCALE_ALPHA)))
 
 
+MOST_ROWS = 6
+"""Dimensions that TensorFlow.js's types have."""
+
+
+def _js_rows(node: Node) -> list[JsNode]:
+    if (node.inputs[0].rank or 0) > MOST_ROWS:
+        raise Declined(f"TensorFlow.js takes at most {MOST_ROWS} dimensions")
+    return same_in_tfjs(node)
+
+
+def _expand_rows(graph: Graph, node: Node) -> bool:
+    """Over fewer dimensions: all but the last are rows."""
+    value = node.inputs[0]
+    if value.shape is None or len(value.shape) <= MOST_ROWS or isinstance(value.shape[-1], str):
+        return False
+    expansion = Expansion(graph, node)
+    rows = expansion.make("Reshape", value, np.array([-1, value.shape[-1]], np.int32))
+    whole = expansion.make("Shape", value, out_type=DType.INT32)
+    return expansion.finish(expansion.make("Reshape", expansion.make(node.op, rows), whole))
+
+
 def _expand_hard_swish(graph: Graph, node: Node) -> bool:
     expansion, x = Expansion(graph, node), node.inputs[0]
     gate = expansion.make("Relu6", expansion.make("AddV2", x, 3.0))
@@ -249,8 +270,7 @@ def _activation(name: str, evaluate: Callable[[Node, Array], Array], **more: Any
     return OpSpec(
         name=name,
         evaluate=evaluate,
-        elementwise=True,
-        **{"infer": same_as_input, "to_tfjs": same_in_tfjs, "examples": _examples(), **more},
+        **{"elementwise": True, "infer": same_as_input, "to_tfjs": same_in_tfjs, "examples": _examples(), **more},
     )
 
 
@@ -277,9 +297,25 @@ SPECS = (
     _activation("Tanh", lambda _node, x: np.tanh(x), to_tflite=LiteKernel("TANH", FLOATS)),
     _activation("Softplus", _softplus, expand=_expand_softplus),
     _activation("Softsign", _softsign, to_tfjs=None, expand=_expand_softsign),
-    _activation("Softmax", _softmax, infer=_infer_rows, to_tflite=_lite_softmax, examples=_softmax_examples),
     _activation(
-        "LogSoftmax", _log_softmax, infer=_infer_rows, to_tflite=LiteKernel("LOG_SOFTMAX", FLOATS), examples=_softmax_examples
+        "Softmax",
+        _softmax,
+        elementwise=False,
+        infer=_infer_rows,
+        to_tflite=_lite_softmax,
+        to_tfjs=_js_rows,
+        expand=_expand_rows,
+        examples=_softmax_examples,
+    ),
+    _activation(
+        "LogSoftmax",
+        _log_softmax,
+        elementwise=False,
+        infer=_infer_rows,
+        to_tflite=LiteKernel("LOG_SOFTMAX", FLOATS),
+        to_tfjs=_js_rows,
+        expand=_expand_rows,
+        examples=lambda: (*_softmax_examples(), Example((sample(1, 2, 1, 2, 1, 2, 3) * 4,), tolerance=2e-6, note="seven dims")),
     ),
     _activation("HardSwish", _hard_swish, to_tflite=LiteKernel("HARD_SWISH", FLOATS), to_tfjs=None, expand=_expand_hard_swish),
     OpSpec(

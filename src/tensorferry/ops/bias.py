@@ -11,7 +11,7 @@ from tensorferry.ops.dims import merge_dims
 from tensorferry.ops.elementwise import ADD, FUSES
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import Declined, Example, OpSpec, lite_activation
+from tensorferry.ops.spec import WIDER_OR_BITS, Declined, Example, OpSpec, lite_activation
 from tensorferry.targets import JsNode, LiteOp, Ref
 from tensorferry.tensor import Array, ReshapedTensor
 
@@ -78,11 +78,14 @@ def _examples() -> Iterator[Example]:
     yield Example((sample(1, 3, 4, 5), bias), {"data_format": "NCHW"}, (1,), note="channels first")
     yield Example((sample(1, 3, 4, 5), bias), {"data_format": "NCHW"}, note="channels first computed")
     yield Example((np.array([[1, -2, 3]], np.int32), np.array([4, 5, 6], np.int32)), constants=(1,), note="int32")
+    yield Example((np.array([[100, -2, 3]], np.int8), np.array([100, 5, 6], np.int8)), constants=(1,), note="int8 wraps")
 
 
 SPECS = (
     OpSpec(
         name="BiasAdd",
+        widens=WIDER_OR_BITS,
+        wraps=True,
         aliases=("BiasAddV1",),
         attrs={"data_format": "NHWC"},
         infer=_infer,
