@@ -127,6 +127,41 @@ def value_index() -> None:
     tf.identity(merged.value_index, name="kept")
 
 
+def arrays_in_a_loop() -> None:
+    """One array read, one written at places that go backwards."""
+    x = matrix(shape=(None, 3))
+    rows = tf.shape(x)[0]
+    given = tf.TensorArray(tf.float32, size=rows).unstack(x)
+    made = tf.TensorArray(tf.float32, size=rows)
+    _i, _sum, made = v1.while_loop(
+        lambda i, _sum, _made: i < rows,
+        lambda i, total, made: (i + 1, total + given.read(i), made.write(rows - 1 - i, total * 2.0)),
+        [0, tf.zeros([3]), made],
+    )
+    tf.identity(made.stack(), name="result")
+
+
+def array_that_grows() -> None:
+    n, x = number(), matrix()
+    made = tf.TensorArray(tf.float32, size=0, dynamic_size=True, element_shape=(2, 3), clear_after_read=False)
+    _i, made = v1.while_loop(lambda i, _m: i < n + 1, lambda i, m: (i + 1, m.write(i, x * tf.cast(i, tf.float32))), [0, made])
+    tf.identity(made.size(), name="kept")
+    tf.identity(made.gather([0, 0]), name="result")
+
+
+def array_scattered() -> None:
+    x = matrix()
+    made = tf.TensorArray(tf.float32, size=4, element_shape=(3,), clear_after_read=False).scatter([3, 1], x)
+    tf.identity(made.stack(), name="result")
+    tf.identity(made.concat(), name="kept")
+
+
+def scanned() -> None:
+    x = matrix()
+    tf.identity(tf.scan(lambda total, row: total * 0.5 + row, x), name="result")
+    tf.identity(tf.map_fn(lambda row: tf.reduce_sum(row) + row, x), name="kept")
+
+
 GRAPHS: Mapping[Callable[[], None], Mapping[str, int]] = {
     counted: {"While": 1},
     swapping: {"While": 1},
@@ -138,6 +173,10 @@ GRAPHS: Mapping[Callable[[], None], Mapping[str, int]] = {
     one_after_the_other: {"If": 2},
     growing: {"While": 1},
     value_index: {"If": 1},
+    arrays_in_a_loop: {"While": 1, "TensorListReserve": 2},
+    array_that_grows: {"While": 1},
+    array_scattered: {"TensorListStack": 1, "TensorListConcatV2": 1},
+    scanned: {"While": 2},
 }
 every_graph = pytest.mark.parametrize("build", GRAPHS, ids=lambda build: build.__name__)
 
@@ -173,6 +212,7 @@ def test_what_is_read_is_functional_and_computes_the_same(build: Callable[[], No
     assert graph.notices == []
     assert {op: count(graph, op) for op in GRAPHS[build]} == GRAPHS[build]
     assert not any(count(graph, op) for op in ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond"))
+    assert not any(node.op.startswith("TensorArray") for node in graph.nodes)
     for n in range(6):
         given = feeds(graph, n)
         outputs = evaluate_graph(graph, given)

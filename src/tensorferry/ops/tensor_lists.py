@@ -146,7 +146,7 @@ def _infer_concat(node: Node) -> list[Typed]:
     shape = merge_elements(shape, node.inputs[0].content)
     return [
         Typed(node["element_dtype"], None if shape is None else (UNKNOWN_DIM, *shape[1:])),
-        Typed(DType.INT64, (UNKNOWN_DIM,)),
+        Typed(node["_lengths_type"], (UNKNOWN_DIM,)),
     ]
 
 
@@ -275,7 +275,13 @@ SPECS = (
     OpSpec(name="TensorListPushBack", attrs=_TYPED, infer=_infer_met, evaluate=_push),
     OpSpec(name="TensorListPopBack", attrs=_TYPED, infer=_infer_pop, evaluate=_pop),
     OpSpec(name="TensorListResize", infer=_infer_same, evaluate=_resize),
-    OpSpec(name="TensorListConcatV2", aliases=("TensorListConcat",), attrs=_TYPED, infer=_infer_concat, evaluate=_concat),
+    OpSpec(
+        name="TensorListConcatV2",
+        aliases=("TensorListConcat",),
+        attrs={**_TYPED, "_lengths_type": DType.INT64},  # not TensorFlow's: what a target that lacks int64 makes of it
+        infer=_infer_concat,
+        evaluate=_concat,
+    ),
     OpSpec(name="TensorListSplit", attrs=_TYPED, infer=_infer_split, evaluate=_split),
     OpSpec(
         name="TensorListElementShape",

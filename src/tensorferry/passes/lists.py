@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from tensorferry import ops
-from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Shape, Typed, Value
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.sizes import Size, Sizes, plus, scalar, vector
 from tensorferry.ops.tensor_lists import element_shape, merge_elements
@@ -220,6 +220,12 @@ def _shape_of_elements(value: Value, depth: int = 0) -> Shape:
             found = merge_elements(found, _shape_of_elements(user.outputs[0], depth + 1))
         elif user.op in _PASSING:
             found = merge_elements(found, _shape_of_elements(user.outputs[at], depth + 1))
+        elif user.op == "TensorListScatterIntoExistingList":
+            given = user.inputs[1].shape
+            found = merge_elements(found, given[1:] if given else None)
+            found = merge_elements(found, _shape_of_elements(user.outputs[0], depth + 1))
+        elif user.op in ("TensorListResize", "TensorListPopBack"):
+            found = merge_elements(found, _shape_of_elements(user.outputs[0], depth + 1))
         elif user.op in ("TensorListGetItem", "TensorListStack", "TensorListGather"):
             found = merge_elements(found, element_shape(user.inputs[-1]))
         for key, nested in user.graphs():
@@ -276,9 +282,42 @@ def _scatter(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
 
 
 def _scatter_into(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:
+    """Elements in the places of others; places behind the end make the list as long as it must be."""
     tensor, elements, indices = inputs
+    if tensor.shape is None or elements.shape is None:
+        return None
+    if _counts_up(indices, elements.shape[0]):
+        return [_put_in_front(expansion, tensor, elements)]
+    places, count = indices.content, tensor.shape[0]
+    if places is None or not isinstance(count, int) or not all(isinstance(each, int) and each < count for each in places):
+        last = expansion.make("Max", indices, np.asarray([0], np.int32))
+        behind = expansion.make("AddV2", last, np.asarray(1, np.int32))
+        size = expansion.make("Maximum", scalar(expansion, Sizes(expansion, tensor)[0]), behind)
+        tensor = _resized(expansion, tensor, size)
     column = expansion.make("ExpandDims", indices, np.asarray(-1, np.int32))
     return [expansion.make("TensorScatterUpdate", tensor, column, elements)]
+
+
+def _counts_up(indices: Value, count: Dim) -> bool:
+    """Whether these are 0, 1, 2 ... and so many."""
+    if isinstance(count, int):
+        return indices.content == tuple(range(count))
+    maker = indices.producer
+    if maker.op != "Range" or count == UNKNOWN_DIM:
+        return False
+    return [value.content for value in maker.inputs] == [(0,), (count,), (1,)]
+
+
+def _put_in_front(expansion: Expansion, tensor: Value, elements: Value) -> Value:
+    """The elements, and behind them what the list holds beyond."""
+    before, now = (value.shape[0] for value in (tensor, elements) if value.shape)
+    if before == now != UNKNOWN_DIM or (isinstance(before, int) and isinstance(now, int) and before <= now) or before == 0:
+        return elements
+    rank = len(tensor.shape or ())
+    sizes = Sizes(expansion, tensor)
+    start = expansion.make("Minimum", scalar(expansion, sizes[0]), scalar(expansion, Sizes(expansion, elements)[0]))
+    rest = expansion.make("Slice", tensor, vector(expansion, [start, *[0] * (rank - 1)]), np.full(rank, -1, np.int32))
+    return expansion.make("ConcatV2", elements, rest, np.asarray(0, np.int32))
 
 
 def _length(expansion: Expansion, inputs: list[Value]) -> list[Value] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port, Shape, Typed, Value
+from tensorferry.readers.arrays import read_arrays_as_lists
 from tensorferry.readers.building import Builder, ordered
 from tensorferry.readers.loops import raise_control_flow
 from tensorferry.readers.parsing import Argument, Contents, SourceFunction, SourceNode, scan_function
@@ -109,6 +110,7 @@ class Library:
             if result is None or not (result.node in function.nodes or result.node in arguments):
                 raise SourceError(f"the output '{output.name}' of function '{function.name}' is made by no node of it", where=place)
             graph.outputs.append(Port(output.name, builder.value(result, place)))
+        read_arrays_as_lists(graph)
         raise_control_flow(graph)
         return graph
 

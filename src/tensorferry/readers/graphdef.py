@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port
+from tensorferry.readers.arrays import read_arrays_as_lists
 from tensorferry.readers.building import Builder, ordered, some
 from tensorferry.readers.functions import Library
 from tensorferry.readers.loops import raise_control_flow
@@ -37,6 +38,7 @@ def read_graph(file: SourceFile, message: Span, constants: Mapping[str, Tensor] 
     for source in ordered(contents.nodes, graph):
         builder.add(source)
     builder.close_loops()
+    read_arrays_as_lists(graph)
     raise_control_flow(graph)
     load_vocabularies(graph, file.path.parent)
     _tell_functions(graph)
