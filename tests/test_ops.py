@@ -136,6 +136,7 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "ConcatOffset",
         "TensorStridedSliceUpdate",
         "StridedSliceGrad",
+        "BroadcastGradientArgs",
         "MirrorPadGrad",
         *(f"{back}FFT{axes}" for back in ("", "I") for axes in ("", "2D", "3D")),
     }

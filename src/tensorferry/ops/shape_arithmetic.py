@@ -138,14 +138,12 @@ def _broadcast_args_examples() -> Iterator[Example]:
 
 
 def _reduced_axes(one: Sequence[int], other: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The axes along which each of two shapes is stretched, as TensorFlow's gradients want them."""
+    """Where each of two shapes is 1, the axes to sum over; of equal shapes none (tensorflow/core/util/bcast.h)."""
+    if list(one) == list(other):
+        return [], []
     rank = max(len(one), len(other))
     first, second = ([1] * (rank - len(shape)) + list(shape) for shape in (one, other))
-    pairs = list(enumerate(zip(first, second, strict=True)))
-    return (
-        [axis for axis, (a, b) in pairs if a == 1 and (b != 1 or axis < rank - len(one) or a == b)],
-        [axis for axis, (a, b) in pairs if b == 1 and (a != 1 or axis < rank - len(other) or a == b)],
-    )
+    return [axis for axis, dim in enumerate(first) if dim == 1], [axis for axis, dim in enumerate(second) if dim == 1]
 
 
 def _infer_reduced_axes(node: Node) -> list[Typed]:
@@ -159,6 +157,32 @@ def _infer_reduced_axes(node: Node) -> list[Typed]:
 
 def _evaluate_reduced_axes(_node: Node, one: Array, other: Array) -> tuple[Array, ...]:
     return tuple(np.asarray(axes, one.dtype) for axes in _reduced_axes(one.tolist(), other.tolist()))
+
+
+def _expand_reduced_axes(graph: Graph, node: Node) -> bool:
+    lengths = [length_of(value) for value in node.inputs]
+    if None in lengths:
+        return False
+    rank, dtype = max(length or 0 for length in lengths), node.inputs[0].dtype
+    expansion, axes = Expansion(graph, node), []
+    unequal = None
+    if lengths[0] == lengths[1]:
+        unequal = expansion.make("Any", expansion.make("NotEqual", *node.inputs), np.array([0], np.int32))
+    for value, length in zip(node.inputs, lengths, strict=True):
+        ones = np.ones(rank - (length or 0), dtype.numpy)
+        padded = expansion.make("ConcatV2", ones, value, np.array(0, np.int32)) if ones.size else value
+        stretched = expansion.make("Equal", padded, np.array(1, dtype.numpy))
+        if unequal is not None:
+            stretched = expansion.make("LogicalAnd", stretched, unequal)
+        places = expansion.make("Where", stretched)
+        axes.append(expansion.make("Cast", expansion.make("Reshape", places, np.array([-1], np.int32)), DstT=dtype))
+    return expansion.finish(*axes)
+
+
+def _reduced_axes_examples() -> Iterator[Example]:
+    yield Example((np.array([2, 1, 3], np.int32), np.array([4, 1], np.int32)))
+    yield Example((np.array([1, 3]), np.array([1, 3])), note="both ones, int64")
+    yield Example((np.array([2, 1], np.int32), np.array([], np.int32)), constants=(0, 1), note="known")
 
 
 # -- InvertPermutation ---------------------------------------------------------------------------------------------
@@ -227,6 +251,8 @@ SPECS = (
         name="BroadcastGradientArgs",
         infer=_infer_reduced_axes,
         evaluate=_evaluate_reduced_axes,
+        expand=_expand_reduced_axes,
+        examples=_reduced_axes_examples,
     ),
     OpSpec(
         name="InvertPermutation",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Graph, Node, Typed, Value
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.ops.strings import refuse_capitals, texts
@@ -69,26 +69,45 @@ _SIGN = "\x01"
 
 
 def _expand_split_v2(graph: Graph, node: Node) -> bool:
-    """Every run of white space is made one sign, and the text is split at that."""
+    """Every run of white space, or every separator, is made one sign, and the text is split at that."""
     separator = node.inputs[1].constant
     if separator is None:
         raise Declined("its separator is computed while the model runs", remedy="make the separator a constant")
     if int(node["maxsplit"]) != -1:
         raise Declined("pieces are split off to the end only", attributes=f"maxsplit={node['maxsplit']}")
-    if separator.array().reshape(-1)[0]:
-        raise Declined("TensorFlow.js makes no piece of an empty text, where TensorFlow makes one")
-    expansion = Expansion(graph, node)
-    marked = expansion.make("StaticRegexReplace", node.inputs[0], pattern=r"\s+", rewrite=_SIGN, replace_global=True)
+    expansion, sought = Expansion(graph, node), separator.array().reshape(-1)[0].decode()
+    pattern = re.escape(sought) if sought else r"\s+"
+    marked = expansion.make("StaticRegexReplace", node.inputs[0], pattern=pattern, rewrite=_SIGN, replace_global=True)
+    if sought:
+        return expansion.finish(*_with_empty_pieces(expansion, marked))
     sign = np.array(_SIGN.encode(), object)
     made = expansion.make_node("StringSplit", marked, sign, skip_empty=True, index_dtype=node["index_dtype"])
     return expansion.finish(*made.outputs)
 
 
+def _with_empty_pieces(expansion: Expansion, marked: Value) -> tuple[Value, Value, Value]:
+    """An empty text is one empty piece, but StringSplit makes it none: all texts get a sign in front, and lose the first piece."""
+    dtype = expansion.node["index_dtype"]
+    headed = expansion.make("StaticRegexReplace", marked, pattern="^", rewrite=_SIGN, replace_global=False)
+    sign, zero = np.array(_SIGN.encode(), object), np.array(0, np.int32)
+    indices, pieces, shape = expansion.make_node("StringSplit", headed, sign, skip_empty=False, index_dtype=dtype).outputs
+    begin, end, one = (np.array(each, np.int32) for each in ([0, 1], [0, 2], [1, 1]))
+    columns = expansion.make("StridedSlice", indices, begin, end, one, begin_mask=1, end_mask=1, shrink_axis_mask=2)
+    later = expansion.make("Where", expansion.make("Greater", columns, np.array(0, dtype.numpy)))
+    kept = expansion.make("Reshape", later, np.array([-1], np.int32))
+    less = np.array([0, 1], dtype.numpy)
+    return (
+        expansion.make("Sub", expansion.make("GatherV2", indices, kept, zero), less),
+        expansion.make("GatherV2", pieces, kept, zero),
+        expansion.make("Maximum", expansion.make("Sub", shape, less), np.array(0, dtype.numpy)),
+    )
+
+
 def _split_v2_examples() -> Iterator[Example]:
     lines = texts(b"a ferry  at\tsea", b"", b" x ")
     yield Example((lines, np.array(b"", object)), {"maxsplit": -1}, constants=(1,), note="white space")
-    whole = {"tfjs": ""}
-    yield Example((texts(b"a--b", b"", b"c"), np.array(b"--", object)), {}, constants=(1,), note="separator", declines=whole)
+    yield Example((texts(b"a--b", b"", b"c", b"--"), np.array(b"--", object)), {}, constants=(1,), note="separator")
+    yield Example((texts(b"a.Xb", b"X"), np.array(b".X", object)), {}, constants=(1,), note="signs of patterns")
 
 
 # -- StringNGrams --------------------------------------------------------------------------------------------------
