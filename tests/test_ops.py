@@ -138,6 +138,12 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "StridedSliceGrad",
         "BroadcastGradientArgs",
         "MirrorPadGrad",
+        "Diag",
+        "DiagPart",
+        "MatrixDiagPart",
+        "MatrixDiagPartV2",
+        "MatrixDiagPartV3",
+        "MatrixSetDiag",
         *(f"{back}FFT{axes}" for back in ("", "I") for axes in ("", "2D", "3D")),
     }
 )
@@ -152,7 +158,7 @@ NEEDS_KNOWN_BATCH = {
     },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
-products of batches, sequences of unknown length, transforms of unknown length,
+products of batches, sequences of unknown length, transforms of unknown length, diagonals of matrices of unknown size,
 arithmetic with shapes of unknown rank, updates in steps."""
 
 
