@@ -119,7 +119,7 @@ LARGEST_SPLIT = 1e33
 def _expand_bfloat16(expansion: Expansion) -> bool:
     """Rounded while there is a bfloat16: what a target without it computes in has more digits."""
     value = expansion.node.inputs[0]
-    if expansion.node.get(ROUNDED) or value.dtype in (DType.BFLOAT16, DType.COMPLEX64, DType.COMPLEX128):
+    if expansion.node.get(ROUNDED) or value.dtype is DType.BFLOAT16:
         return False
     single = value if value.dtype is DType.FLOAT32 else expansion.make("Cast", value, DstT=DType.FLOAT32)
     scaled = expansion.make("Mul", single, np.float32(SPLIT))
