@@ -74,8 +74,9 @@ def _is_uneven(expansion: Expansion) -> Any:
 def _expand_floor_div(graph: Graph, node: Node) -> bool:
     """Exact where a target divides no such integers, or by way of float32; sizes and positions fit into int32.
 
-    Each step finds 23 bits of the quotient; after the
-    first the remainder is taken off, so that what is left is a multiple, whose last quotient is a whole number."""
+    Each step finds 23 bits of the quotient. After the first the remainder is taken off, so that what is left is a multiple, whose
+    last quotient is a whole number. (By the least number itself, of which there is no positive, it may be off by one.)
+    """
     x, y = node.inputs
     if not x.dtype.is_integer or x.dtype is DType.UINT64:
         return False
