@@ -12,6 +12,7 @@ from tensorferry.ir import Graph, verify
 from tensorferry.passes.activations import fuse_activation, recognise_clips, recognise_symmetric_clips
 from tensorferry.passes.affine import fold_batch_norm, fold_scale_before, fuse_bias
 from tensorferry.passes.arithmetic import simplify_arithmetic
+from tensorferry.passes.branches import move_constants_inside, take_known_branches
 from tensorferry.passes.complex_numbers import split_complex
 from tensorferry.passes.composites import recognise_composites, recognise_unit_length
 from tensorferry.passes.constants import fold_constants
@@ -59,6 +60,9 @@ CLEANING = Group(
         simplify_reshapes,
         simplify_arithmetic,
         remove_dropout,
+        take_known_branches,
+        move_constants_inside,
+        remove_unneeded_captures,
         unroll_loops,
         resolve_tensor_lists,
     ),
