@@ -109,6 +109,12 @@ def from_file(path: Path) -> Graph:
     return lambda x: tf.lookup.StaticHashTable(filler, -1).lookup(x)
 
 
+def test_what_a_reader_resolves_counts_as_possible(tmp_path: Path) -> None:
+    source = write_graph(GRAPHS["words to ids"][0], WORDS, tmp_path)
+    assert not any(support.missing for support in tensorferry.inspect(source).support)
+    assert any("does not carry text" in notice for notice in tensorferry.assess(source)["tfjs"].notices)
+
+
 def test_a_vocabulary_file_beside_the_graph(tmp_path: Path) -> None:
     vocabulary = tmp_path / "words.txt"
     vocabulary.write_bytes(b"\n".join(VOCABULARY) + b"\n")

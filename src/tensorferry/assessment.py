@@ -18,6 +18,7 @@ from tensorferry.tensor import DType, Tensor
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.backends import asynchronous_ops, lacking_in, operators_of
 from tensorferry.wire.tfjs_releases import oldest_release
+from tensorferry.writers.tfjs import tell_text
 
 _BOOKKEEPING = frozenset({"Const", "Placeholder", "PlaceholderWithDefault", "NoOp"})
 
@@ -231,5 +232,7 @@ def _warn(graph: Graph, records: Sequence[Record], target: str) -> Iterator[str]
         if loose:
             names = ", ".join(loose)
             yield f"sizes of {names} are open: LiteRT.js refuses such inputs; --fixed writes a file for pages, --shape sets sizes"
-    elif waiting := sorted({_name_of(record) for record in records} & asynchronous_ops()):
+        return
+    if waiting := sorted({_name_of(record) for record in records} & asynchronous_ops()):
         yield f"pages run it with executeAsync, not execute, because of {', '.join(waiting)}"
+    yield from tell_text(graph)

@@ -397,8 +397,14 @@ def _describe_support(nodes: Sequence[Node], target: str) -> Support:
     return Support(target, **{kind: dict(sorted(count.items())) for kind, count in counts.items()})
 
 
+_RESOLVED = ("VarHandleOp", "ReadVariableOp", "Variable", "Assign", "HashTable", "LookupTable", "InitializeTable")
+"""How the names of ops begin that a reader makes constants, inputs and outputs of, where the file tells their values."""
+
+
 def _support(op: str, target: str) -> str:
     spec = ops.find(op)
+    if op.startswith(_RESOLVED):
+        return "rewritten"
     if spec is None:
         return "missing"
     lowering: Callable[[Node], Sequence[LiteOp | JsNode]] | None = spec.to_tflite if target == "tflite" else spec.to_tfjs

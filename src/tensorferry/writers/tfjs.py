@@ -70,7 +70,7 @@ def write_tfjs(
         operators=_count_operators(topology),
         inputs=tuple(topology.inputs),
         outputs=tuple(topology.outputs),
-        notices=tuple(_narrowing_notices(graph) + _order_notices(topology) + _text_notices(graph)),
+        notices=tuple(_narrowing_notices(graph) + _order_notices(topology) + tell_text(graph)),
         custom=tuple(sorted(topology.custom)),
     )
 
@@ -124,7 +124,8 @@ def _narrowing_notices(graph: Graph) -> list[str]:
     return notices
 
 
-def _text_notices(graph: Graph) -> list[str]:
+def tell_text(graph: Graph) -> list[str]:
+    """A notice when there is text in the model."""
     if not any(value.dtype is DType.STRING for node in graph.nodes for value in node.outputs):
         return []
     return ["the wasm backend of TensorFlow.js does not carry text: run the model on the cpu backend"]
