@@ -426,7 +426,14 @@ def _table_lookup(keys: Array, default: Array, table_keys: Array, table_values: 
     return tf.lookup.StaticHashTable(contents, tf.constant(default)).lookup(tf.constant(keys)).numpy()
 
 
+def _einsum(*inputs: Array, equation: str, **_attrs: Any) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.einsum(equation, *inputs).numpy()
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
+    "Einsum": _einsum,  # the op itself takes two operands at most
     "TableLookup": _table_lookup,
     "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
     "If": _if,

@@ -140,6 +140,7 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "MirrorPadGrad",
         "Diag",
         "DiagPart",
+        "Einsum",
         "MatrixDiagPart",
         "MatrixDiagPartV2",
         "MatrixDiagPartV3",

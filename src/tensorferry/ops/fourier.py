@@ -87,6 +87,8 @@ def _circle(size: int, rows: int, columns: int, sign: int) -> Array:
     """exp(sign 2 pi i row column / size), in double precision."""
     turns = np.outer(np.arange(rows), np.arange(columns)) % size
     waves: Array = np.exp(sign * 2j * np.pi * turns / size)
+    for part in (waves.real, waves.imag):  # an exact 0, so that what is real alone has the angle 0 or pi and not -pi
+        part[np.abs(part) < 1e-12] = 0
     return waves
 
 

@@ -139,11 +139,19 @@ def _refuse_crossed_batches(node: Node) -> None:
     outer = [None if value.shape is None else value.shape[:-2] for value in node.inputs[:2]]
     if outer[0] == outer[1] or () in outer or any(each is not None and set(each) == {1} for each in outer):
         return
+    if outer[0] is not None and outer[1] is not None and _stretches_in_front(*sorted((outer[0], outer[1]), key=len)):
+        return
     raise Declined(
         "TensorFlow.js multiplies batches of equal sizes only, or one matrix with many",
         remedy="broadcast the operands first",
         attributes=f"batches={[format_shape(each) for each in outer]}",
     )
+
+
+def _stretches_in_front(short: tuple[Dim, ...], long: tuple[Dim, ...]) -> bool:
+    """Only the first of the axes broadcasts, so that counting batches modulo their number comes to the same."""
+    facing = long[len(long) - len(short) :]
+    return short[1:] == facing[1:] and (len(short) == len(long) or short[0] in (1, facing[0]))
 
 
 def _js_product(node: Node) -> Sequence[JsNode]:
@@ -221,6 +229,8 @@ def _batch_examples() -> Iterator[Example]:
     yield Example((sample(2, 1, 3, 5), sample(4, 5, 2)), {}, (), note="broadcast")
     yield Example((sample(3, 5), sample(5, 4)), {}, (), note="rank 2")
     yield Example((sample(2, 1, 1, 2, 3, 2), sample(1, 2, 1, 2, 2, 3)), {}, (), note="broadcast, rank 6")
+    yield Example((sample(1, 2, 3, 5), sample(3, 2, 5, 4)), {}, (), note="broadcast in front")
+    yield Example((sample(2, 2, 3, 5), sample(2, 5, 4)), {}, (), note="fewer batch axes")
     yield Example((sample(0, 3, 5), sample(0, 5, 4)), {}, (), note="no batches")
     yield Example((sample(2, 3, 0), sample(2, 0, 4)), {}, (), note="nothing to sum")
     yield from whole_examples((2, 3, 4), "adj_x", "adj_y")
