@@ -62,11 +62,22 @@ def test_int64_shifts_are_exact(op: str, sign: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(run_pair(op, LARGE, amounts, tmp_path / "model.tflite"), np.array(wrapped))
 
 
-@pytest.mark.parametrize("op", ["Maximum", "Minimum", "Less", "GreaterEqual", "Equal", "AddV2", "Mul"])
+@pytest.mark.parametrize(
+    "op", ["Maximum", "Minimum", "Less", "GreaterEqual", "Equal", "AddV2", "Mul", "FloorDiv", "FloorMod", "RightShift"]
+)
 def test_uint64_is_exact_in_its_upper_half(op: str, tmp_path: Path) -> None:
-    x = np.array([2**63 + 5, 2**64 - 1, 3, 2**63 - 1, 2**63], np.uint64)
-    y = np.array([2**63 + 6, 1, 2**64 - 2, 2**63, 2**63], np.uint64)
-    compute = {"AddV2": np.add, "Mul": np.multiply, "GreaterEqual": np.greater_equal}.get(op) or getattr(np, op.lower())
+    x = np.array([2**63 + 5, 2**64 - 1, 3, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 59, 2**63 + 12345, 7], np.uint64)
+    y = np.array([2**63 + 6, 1, 2**64 - 2, 2**63, 2**63, 3, 2**32 + 15, 10**9 + 7, 2**40], np.uint64)
+    if op == "RightShift":
+        y %= 64
+    compute = {
+        "AddV2": np.add,
+        "Mul": np.multiply,
+        "GreaterEqual": np.greater_equal,
+        "FloorDiv": np.floor_divide,
+        "FloorMod": np.mod,
+        "RightShift": np.right_shift,
+    }.get(op) or getattr(np, op.lower())
     np.testing.assert_array_equal(run_pair(op, x, y, tmp_path / "model.tflite"), compute(x, y))
 
 

@@ -180,7 +180,8 @@ def _expand_right_shift(graph: Graph, node: Node) -> bool:
     """The floor of a quotient by a power of two; the sign alone is left by the power that is no positive number."""
     x, expansion = node.inputs[0], Expansion(graph, node)
     if x.dtype is DType.UINT64:
-        return False
+        powers = expansion.make("Bitcast", _powers(expansion, _amounts(expansion), DType.INT64), type=DType.UINT64)
+        return expansion.finish(expansion.make("FloorDiv", x, powers))
     dtype = DType.INT64 if x.dtype in (DType.INT64, DType.UINT32) else DType.INT32
     amounts, wide = _amounts(expansion), expansion.make("Cast", x, DstT=dtype)
     quotient = expansion.make("FloorDiv", wide, _powers(expansion, amounts, dtype))

@@ -57,6 +57,8 @@ def _zero_where(zero: Callable[[Array, Array], Array], compute: Callable[[Array,
 def _expand_truncated_div(graph: Graph, node: Node) -> bool:
     """Cut towards zero: one more than the floor where that is below an uneven quotient."""
     x, y = node.inputs
+    if x.dtype is DType.UINT64:
+        return _expand_unsigned(graph, node)
     if not x.dtype.is_integer:
         return False
     expansion = Expansion(graph, node)
@@ -78,7 +80,9 @@ def _expand_floor_div(graph: Graph, node: Node) -> bool:
     last quotient is a whole number. (By the least number itself, of which there is no positive, it may be off by one.)
     """
     x, y = node.inputs
-    if not x.dtype.is_integer or x.dtype is DType.UINT64:
+    if x.dtype is DType.UINT64:
+        return _expand_unsigned(graph, node)
+    if not x.dtype.is_integer:
         return False
     expansion = Expansion(graph, node)
     if x.dtype is DType.INT64 and _is_small(x) and _is_small(y):
@@ -95,6 +99,39 @@ def _expand_floor_div(graph: Graph, node: Node) -> bool:
         total = part if total is None else expansion.make("AddV2", total, part)
     assert total is not None
     return expansion.finish(total)
+
+
+def _divide_unsigned(expansion: Expansion, x: Value, y: Value) -> tuple[Value, Value]:
+    """Quotient and remainder of uint64 as bits of int64. As above in steps, of which what is left over is small and signed; a
+    divisor of 2**63 or more goes once or not at all."""
+    least, zero, one = (np.array(number, np.int64) for number in (np.iinfo(np.int64).min, 0, 1))
+    dividend, divisor = (expansion.make("Bitcast", each, type=DType.INT64) for each in (x, y))
+    size = expansion.make("Cast", y, DstT=DType.FLOAT32)
+    ratio = expansion.make("Round", expansion.make("RealDiv", expansion.make("Cast", x, DstT=DType.FLOAT32), size))
+    total = expansion.make("Bitcast", expansion.make("Cast", ratio, DstT=DType.UINT64), type=DType.INT64)
+    left = expansion.make("Sub", dividend, expansion.make("Mul", total, divisor))
+    for _ in range(2):
+        ratio = expansion.make("RealDiv", expansion.make("Cast", left, DstT=DType.FLOAT32), size)
+        part = expansion.make("Cast", expansion.make("Round", ratio), DstT=DType.INT64)
+        left = expansion.make("Sub", left, expansion.make("Mul", part, divisor))
+        total = expansion.make("AddV2", total, part)
+    short = expansion.make("Less", left, zero)
+    total = expansion.make("SelectV2", short, expansion.make("Sub", total, one), total)
+    left = expansion.make("SelectV2", short, expansion.make("AddV2", left, divisor), left)
+    huge = expansion.make("Less", divisor, zero)
+    goes = expansion.make("GreaterEqual", *(expansion.make("AddV2", each, least) for each in (dividend, divisor)))
+    once = expansion.make("Cast", goes, DstT=DType.INT64)
+    rest = expansion.make("SelectV2", goes, expansion.make("Sub", dividend, divisor), dividend)
+    return expansion.make("SelectV2", huge, once, total), expansion.make("SelectV2", huge, rest, left)
+
+
+def _expand_unsigned(graph: Graph, node: Node) -> bool:
+    """uint64: the quotient, or of FloorMod and Mod the remainder."""
+    if node.inputs[0].dtype is not DType.UINT64:
+        return False
+    expansion = Expansion(graph, node)
+    results = _divide_unsigned(expansion, *node.inputs)
+    return expansion.finish(expansion.make("Bitcast", results[node.op in ("FloorMod", "Mod")], type=DType.UINT64))
 
 
 PLACES = frozenset({"ArgMax", "ArgMin", "Range", "Shape", "Size", "Rank", "TopKV2", "Where"})
@@ -144,6 +181,8 @@ def _js_division(node: Node) -> list[JsNode]:
 def _expand_truncated_mod(graph: Graph, node: Node) -> bool:
     """The remainder has the dividend's sign. Floats go by magnitudes, which is exact; the least integer has none."""
     x, y = node.inputs
+    if x.dtype is DType.UINT64:
+        return _expand_unsigned(graph, node)
     expansion = Expansion(graph, node)
     if x.dtype.is_integer:
         remainder = expansion.make("FloorMod", x, y)
@@ -261,6 +300,7 @@ SPECS = (
         evaluate=lambda _node, x, y: np.mod(x, y),
         to_tflite=LiteKernel("FLOOR_MOD", NUMBERS | {DType.INT8, DType.INT16}, {DType.INT8: 2, DType.INT16: 2}),
         to_tfjs=same_in_tfjs,
+        expand=_expand_unsigned,
         widens=WIDER,
         examples=_division_examples(*INTS),
     ),
