@@ -173,7 +173,7 @@ def _sum_of_products(loop: _Loop, value: Value, state: int) -> tuple[Value, Arra
     """x K + h R + b, in any order, also with x and h joined."""
     terms, waiting = [], [value]
     while waiting:
-        term = waiting.pop()
+        term = _one_row(waiting.pop())
         node = made_by(term, "AddV2", "BiasAdd")
         if node is None:
             terms.append(term)
@@ -202,6 +202,17 @@ def _sum_of_products(loop: _Loop, value: Value, state: int) -> tuple[Value, Arra
     if sequence is None or kernel is None or recurrent is None:
         return None
     return sequence, kernel, recurrent, np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
+
+
+def _one_row(value: Value) -> Value:
+    """The product [1, n] behind a vector of its only row: so Grappler writes a sum of two rows as one and a bias."""
+    node = made_by(value, "Squeeze", "Reshape")
+    shape = node.inputs[0].static_shape if node is not None else None
+    return (
+        node.inputs[0]
+        if node is not None and shape is not None and len(shape) == 2 and shape[0] == 1 and value.rank == 1
+        else value
+    )
 
 
 def _operands(value: Value, weights: Array) -> list[tuple[Value, Array]]:

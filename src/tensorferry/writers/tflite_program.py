@@ -114,6 +114,7 @@ class _Pools:
         self._codes: dict[Code, int] = {}
         self._buffers: dict[object, int] = {}
         self._subgraphs: dict[Graph, int] = {}
+        self.bodies: set[Graph] = set()  # of loops
 
     def lower(self, node: Node) -> Sequence[LiteOp]:
         """The operators of a node; where it is declined, those of the fallback, if there is one."""
@@ -253,6 +254,8 @@ class _Lowering:
                 self._subgraph.operators.append(ProgramOperator(code, inputs, outputs, "", {}, each.custom))
                 continue
             builtin = tflite_schema.operator(each.name)
+            if isinstance(body := each.options.get("body_subgraph_index"), Graph):
+                self._pools.bodies.add(body)
             options = {name: self._pools.number_subgraphs(value) for name, value in each.options.items()}
             if options and not builtin.options:
                 raise GraphError(f"the operator {each.name} has no options, but '{min(options)}' is given", where=f"node '{owner}'")
@@ -265,6 +268,9 @@ class _Lowering:
         """The tensor of an output: its own, computed by an operator; a copy of an input, a constant or another output."""
         value = port.value
         number = self._number_value(value)
+        if self._is_kept(port):  # a loop's runtime takes it for what it is: a copy in each round would be of a whole sequence
+            self._output_numbers.add(number)
+            return (number,)
         if number in self._subgraph.inputs or number in self._output_numbers or self._subgraph.tensors[number].buffer:
             copy = Temp(port.name, value.dtype, value.shape)
             self.add_operators(lite_copy(value, copy, value.typed), "")
@@ -272,6 +278,11 @@ class _Lowering:
             self._subgraph.tensors[number].quantization = value.quantization
         self._output_numbers.add(number)
         return (number,)
+
+    def _is_kept(self, port: Port) -> bool:
+        """A loop's body gives the variable as it got it."""
+        place = self._graph.outputs.index(port)
+        return self._graph in self._pools.bodies and self._graph.inputs[place].value is port.value
 
     # -- tensors ---------------------------------------------------------------------------------------------------
 
