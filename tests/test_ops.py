@@ -137,6 +137,8 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "TensorStridedSliceUpdate",
         "StridedSliceGrad",
         "BroadcastGradientArgs",
+        "DataFormatVecPermute",
+        "UnravelIndex",
         "MirrorPadGrad",
         "Diag",
         "DiagPart",

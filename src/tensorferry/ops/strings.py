@@ -153,6 +153,25 @@ def _expand_fits(graph: Graph, node: Node) -> bool:
     return expansion.finish(expansion.make("TableLookup", marked, np.array(False), keys, values))
 
 
+def _fits_given(_node: Node, array: Array, pattern: Array) -> Array:
+    sought = re.compile(pattern.reshape(-1)[0].decode(), re.ASCII)
+    found = [sought.fullmatch(each.decode("utf-8", "surrogateescape")) is not None for each in array.reshape(-1).tolist()]
+    return np.array(found, bool).reshape(array.shape)
+
+
+def _expand_fits_given(graph: Graph, node: Node) -> bool:
+    pattern = node.inputs[1].constant
+    if pattern is None:
+        raise Declined("its pattern is computed while the model runs", remedy="make the pattern a constant")
+    expansion = Expansion(graph, node)
+    text = pattern.array().reshape(-1)[0].decode()
+    return expansion.finish(expansion.make("StaticRegexFullMatch", node.inputs[0], pattern=text))
+
+
+def _fits_given_examples() -> Iterator[Example]:
+    yield Example((texts(b"12", b"1a", b""), np.array(rb"\d+", object)), constants=(1,))
+
+
 def _fits_examples() -> Iterator[Example]:
     yield Example((texts(b"12", b"1a", b"", b"345"),), {"pattern": r"\d+"})
 
@@ -309,6 +328,14 @@ SPECS = (
         expand=_expand_replace,
         expands_for=("tfjs",),
         examples=_replace_examples,
+    ),
+    OpSpec(
+        name="RegexFullMatch",
+        infer=lambda node: [Typed(DType.BOOL, node.inputs[0].shape)],
+        evaluate=_fits_given,
+        expand=_expand_fits_given,
+        expands_for=("tfjs",),
+        examples=_fits_given_examples,
     ),
     OpSpec(
         name="StaticRegexFullMatch",
