@@ -372,6 +372,13 @@ def _arithmetic(family: Family) -> None:
         "BroadcastArgs", lambda a, b: raw.BroadcastArgs(s0=a, s1=b), np.array([2, 1, 3], np.int32), np.array([4, 1], np.int32)
     )
     family.add(
+        "BroadcastArgs",
+        lambda a, b: raw.BroadcastArgs(s0=a, s1=b),
+        np.array([2, 1, 3], np.int32),
+        np.array([4, 1], np.int32),
+        unknown="sizes",
+    )
+    family.add(
         "BroadcastGradientArgs",
         lambda a, b: list(raw.BroadcastGradientArgs(s0=a, s1=b)),
         np.array([2, 1, 3], np.int32),
