@@ -13,9 +13,9 @@ import numpy as np
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import known_integers, multiply_dims
 from tensorferry.ops.expansion import Expansion
-from tensorferry.ops.kernels import NUMBERS, LiteKernel
+from tensorferry.ops.kernels import FLOATS_AND_INT32, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.sizes import Sizes, count_up, reshape
+from tensorferry.ops.sizes import Sizes, count_up, reshape, scalar, vector
 from tensorferry.ops.spec import Declined, Example, OpSpec, same_as_input
 from tensorferry.tensor import Array, DType
 
@@ -91,6 +91,8 @@ def _made_sides(node: Node) -> tuple[Dim, Dim]:
         return longest, longest
     low, high = _band(node, 1)
     given = [(known_integers(value) or (None,))[0] for value in node.inputs[2:4]]
+    if (low, high) == (0, 0) and given == [-1, -1]:
+        return longest, longest
     if None in given or not isinstance(longest, int):
         return UNKNOWN_DIM, UNKNOWN_DIM
     least = (longest - min(high, 0), longest + max(low, 0))
@@ -244,15 +246,29 @@ def _expand_part(graph: Graph, node: Node) -> bool:
     value = node.inputs[0]
     low, high = _band(node, 1)
     rows, columns = _dims(value)[-2:]
-    if (low, high) == (0, 0) and rows == columns and isinstance(rows, str) and value.dtype is DType.FLOAT32:
-        kept = expansion.make("SelectV2", _main_diagonal(expansion, value), value, _zero(expansion, value))
-        return expansion.finish(expansion.make("Sum", kept, np.array([-1], np.int32), keep_dims=False))
+    if (low, high) == (0, 0) and not (isinstance(rows, int) and isinstance(columns, int)) and value.dtype in FLOATS_AND_INT32:
+        return _part_by_mask(expansion, value)
     places = places_of_diagonals(*_matrix(node), (low, high), _align(node))
     places = places[0] if low == high else places
     if not places.size or not (places >= 0).any():
         return False
     padding = None if node.op in _PLAIN else node.inputs[2]
     return expansion.finish(_pick(expansion, value, 2, places, padding))
+
+
+def _part_by_mask(expansion: Expansion, value: Value) -> bool:
+    """Each row's only element on the diagonal, as a sum with zeros; rows below a wide matrix's end have none."""
+    kept = expansion.make("SelectV2", _main_diagonal(expansion, value), value, _zero(expansion, value))
+    made = expansion.make("Sum", kept, np.array([-1], np.int32), keep_dims=False)
+    rank = len(_dims(value))
+    if _dims(value)[-1] == _dims(value)[-2]:
+        return expansion.finish(made)
+    sizes = Sizes(expansion, value)
+    least = expansion.make("Minimum", scalar(expansion, sizes[rank - 2]), scalar(expansion, sizes[rank - 1]))
+    free = (1 << (rank - 2)) - 1
+    zeros, ones = np.zeros(rank - 1, np.int32), np.ones(rank - 1, np.int32)
+    ends = vector(expansion, [*[0] * (rank - 2), least])
+    return expansion.finish(expansion.make("StridedSlice", made, zeros, ends, ones, begin_mask=free, end_mask=free))
 
 
 def _expand_set(graph: Graph, node: Node) -> bool:
