@@ -34,7 +34,7 @@ from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transpo
 from tensorferry.passes.rewriting import Pass
 from tensorferry.passes.shapes import fold_shape_arithmetic, infer_known, read_sizes_before_transposes, refine_types
 from tensorferry.passes.transposes import move_transposes
-from tensorferry.passes.unrolling import resolve_tensor_lists, unroll_loops, unroll_single_rounds
+from tensorferry.passes.unrolling import read_lists_from_state, resolve_tensor_lists, unroll_loops, unroll_single_rounds
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ RECURRENCE = Group(
         fold_constants,
         recognise_lstm_loops,
         unroll_single_rounds,
+        read_lists_from_state,
         resolve_tensor_lists,
     ),
     rounds=4,

@@ -225,3 +225,36 @@ def _pick(graph: Graph, node: Node) -> int:
     if not -count <= begin[0] < count or not holds(graph, pack):
         return 0
     return bypass(graph, node, pack.inputs[begin[0]])
+
+
+def read_lists_from_state(graph: Graph) -> int:
+    """A list that each round gives the same only item, which the loop carries round as well, is not needed: the variable is."""
+    count = sum(_read_from_state(graph, node) for node in live_nodes(graph) if node.op == "While")
+    if count:
+        refine_types(graph)
+    return count
+
+
+def _read_from_state(graph: Graph, node: Node) -> int:
+    body: Graph = node["body"]
+    found = {}
+    for place, value in enumerate(node.outputs):
+        write, maker = body.outputs[place].value.producer, node.inputs[place].producer
+        if write.op != "TensorListSetItem" or maker.op != "TensorListReserve" or graph.is_output(value) or not value.users:
+            continue
+        if (_place(write.inputs[1]), _place(maker.inputs[1])) != (0, 1) or write.inputs[0] is not body.inputs[place].value:
+            continue
+        twin = next((number for number, port in enumerate(body.outputs) if port.value is write.inputs[2]), None)
+        if twin is not None and all(reader.op == "TensorListStack" for reader in value.users):
+            found[place] = twin
+    rounds = rounds_of(node) if found else None
+    if rounds is None or len(rounds) < 2:
+        return 0
+    for place, twin in found.items():
+        for reader in list(dict.fromkeys(node.outputs[place].users)):
+            packed = ops.add(
+                graph, "Pack", [node.outputs[twin]], {"axis": 0}, name=f"{reader.name}/pack", origin=reader.origin, before=reader
+            )
+            graph.replace_uses(reader.output, packed.output)
+            discard(graph, reader)
+    return len(found)
