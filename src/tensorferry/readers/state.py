@@ -39,12 +39,13 @@ def carry_state(graph: Graph, run: set[Node]) -> None:
     `run` are the nodes that run when the outputs are asked for, those that others wait for included.
     """
     walk = _Walk(graph)
+    order = {node: place for place, node in enumerate(graph.nodes)}
     for node in tuple(graph.nodes):
         if node.op not in HANDLES | REFERENCES or len(node.outputs) != 1:
             continue
         users = list(_users(node))
         writes = [user for user in users if user in run and _is_write(user)]
-        if _is_local(graph, users, run) and all(user.op in _UPDATES for user in writes):
+        if _is_local(order, users, run) and all(user.op in _UPDATES for user in writes):
             walk.add_local(node)
             continue
         known = graph.variables.get(node.name)
@@ -58,11 +59,10 @@ def carry_state(graph: Graph, run: set[Node]) -> None:
     walk.run(run)
 
 
-def _is_local(graph: Graph, users: Sequence[Node], run: set[Node]) -> bool:
+def _is_local(order: Mapping[Node, int], users: Sequence[Node], run: set[Node]) -> bool:
     """Whether a run assigns the variable before all else: what it was does not matter then."""
-    among = {user for user in users if user in run and user.op not in _PASSING}
-    first = next((node for node in graph.nodes if node in among), None)
-    return first is not None and first.op in _ASSIGNS
+    among = [user for user in users if user in run and user.op not in _PASSING]
+    return bool(among) and min(among, key=order.__getitem__).op in _ASSIGNS
 
 
 def _users(variable: Node) -> Iterator[Node]:
@@ -119,6 +119,8 @@ class _Walk:
         self._values[variable], self._first[variable] = value, first
 
     def run(self, live: set[Node]) -> None:
+        if not self._values:
+            return
         for node in tuple(self.graph.nodes):
             if node in live and node.inputs:
                 self._visit(node)
