@@ -86,6 +86,16 @@ def test_indices_stay_in_range(cast):
     assert set(values) == {0, 1, 2, 3}
 
 
+def test_indices_that_may_count_from_the_end_stay_in_range():
+    graph = graph_with(indices=(DType.INT32, (500,)))
+    table, zero = graph.constant(np.zeros((4, 2), np.float32), "table"), graph.constant(np.array(0, np.int32), "zero")
+    size, index = graph.constant(np.array(4, np.int32), "size"), graph.inputs[0].value
+    below, wrapped = ops.add(graph, "Less", [index, zero]), ops.add(graph, "AddV2", [index, size])
+    chosen = ops.add(graph, "SelectV2", [below.output, wrapped.output, index])
+    ops.add(graph, "GatherV2", [table, chosen.output, zero])
+    assert set(sample_inputs(graph)["indices"]) == {0, 1, 2, 3}
+
+
 def test_values_from_a_file(tmp_path):
     graph = graph_with(a=(DType.FLOAT32, (2,)), b=(DType.INT32, (1,)))
     path = tmp_path / "values.npz"

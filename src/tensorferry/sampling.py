@@ -175,9 +175,12 @@ def _index_bound(value: Value) -> int:
     bounds = [10 if value.dtype is not DType.UINT8 else 256]
     waiting, seen = [value], {value}
     while waiting:
-        for node in waiting.pop().users:
+        read = waiting.pop()
+        for node in read.users:
             bounds += _bounds_of_reader(node, seen)
-            if node.op in _PASSING and node.outputs and node.outputs[0] not in seen:
+            # Keras counts negative indices from the end: select(x < 0, x + size, x)
+            passes = node.op in _PASSING or (node.op in ("Select", "SelectV2") and read in node.inputs[1:])
+            if passes and node.outputs and node.outputs[0] not in seen:
                 seen.add(node.outputs[0])
                 waiting.append(node.outputs[0])
     return max(1, min(bounds))
