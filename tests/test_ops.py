@@ -147,6 +147,13 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "MatrixDiagPartV2",
         "MatrixDiagPartV3",
         "MatrixSetDiag",
+        "Cholesky",
+        "LogMatrixDeterminant",
+        "MatrixDeterminant",
+        "MatrixInverse",
+        "MatrixSolve",
+        "MatrixTriangularSolve",
+        "Qr",
         *(f"{back}FFT{axes}" for back in ("", "I") for axes in ("", "2D", "3D")),
     }
 )
