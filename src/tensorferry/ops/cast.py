@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.targets import JsNode, LiteOp
@@ -63,11 +63,44 @@ def _round_to_bfloat16(x: Array) -> Array:
     return np.asarray(np.where(np.isnan(x), np.uint32(0x7FC0), rounded).astype(np.uint16))
 
 
+UNSIGNED = {DType.UINT8: DType.INT32, DType.UINT16: DType.INT32, DType.UINT32: DType.INT64}
+"""By way of which a negative float wraps around, as it does in TensorFlow."""
+
+NEVER_NEGATIVE = frozenset({"Abs", "Exp", "Relu", "Relu6", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Square"})
+NO_NEW_SIGN = frozenset({"AddV2", "Ceil", "Floor", "Identity", "Minimum", "Mul", "RealDiv", "Reshape", "Round", "Transpose"})
+DEPTH = 8
+"""Steps that are looked back."""
+
+
+def _is_not_negative(value: Value, depth: int = DEPTH) -> bool:
+    """Whether a float is known to be no less than 0, as pixels are that were clipped or scaled."""
+    maker = value.producer
+    if value.constant is not None:
+        return value.constant.nbytes <= SMALL_BYTES and bool(np.all(value.constant.array() >= 0))
+    if maker.op in NEVER_NEGATIVE:
+        return True
+    if depth == 0:
+        return False
+    if maker.op in NO_NEW_SIGN:
+        operands = maker.inputs[:1] if maker.op in ("Reshape", "Transpose") else maker.inputs
+        return all(_is_not_negative(each, depth - 1) for each in operands)
+    if maker.op in ("Maximum", "ClipByValue"):
+        bounds = maker.inputs[1:2] if maker.op == "ClipByValue" else maker.inputs
+        return any(_is_not_negative(each, depth - 1) for each in bounds)
+    return maker.op == "Cast" and maker.inputs[0].dtype in (DType.BOOL, DType.UINT8, DType.UINT16, DType.UINT32)
+
+
+SMALL_BYTES = 4096
+"""Constants up to this size are read."""
+
+
 def _to_tflite(node: Node) -> list[LiteOp]:
     source, target = node.inputs[0].dtype, node["DstT"]
     for dtype in (source, target):
         if dtype not in LITE_TYPES:
             raise Declined(f"TensorFlow Lite's CAST does not know {dtype}", attributes=f"SrcT={source}, DstT={target}")
+    if source.is_float and target in UNSIGNED and not _is_not_negative(node.inputs[0]):
+        raise Declined(f"TensorFlow Lite makes 0 of negative numbers as {target}", attributes=f"SrcT={source}, DstT={target}")
     version = max((needed for dtypes, needed in LITE_VERSIONS if {source, target} & dtypes), default=1)
     options = {"in_data_type": source.name, "out_data_type": target.name}
     return [LiteOp("CAST", tuple(node.inputs), tuple(node.outputs), options, version)]
@@ -96,6 +129,8 @@ def _expand(graph: Graph, node: Node) -> bool:
             more = expansion.make("AddV2", made, np.array(2.0**64, target.numpy))
             made = expansion.make("SelectV2", expansion.make("Less", bits, np.array(0, np.int64)), more, made)
         return expansion.finish(made)
+    if value.dtype.is_float and target in UNSIGNED:
+        return expansion.finish(expansion.make("Cast", expansion.make("Cast", value, DstT=UNSIGNED[target]), DstT=target))
     if target is not DType.UINT64:
         return False
     wide = expansion.make("Cast", value, DstT=DType.INT64)
@@ -149,7 +184,8 @@ def _examples() -> Iterator[Example]:
     floats = np.array([[2.7, -2.7, 0.0], [-0.5, 100.0, 1e-3]], np.float32)
     for target in (DType.INT32, DType.INT64, DType.INT8, DType.BOOL, DType.FLOAT16, DType.FLOAT64, DType.FLOAT32):
         yield Example((floats,), {"DstT": target}, note=f"float32 to {target}", tolerance=1e-3 if target is DType.FLOAT16 else 1e-6)
-    yield Example((np.abs(floats),), {"DstT": DType.UINT8}, note="float32 to uint8")
+    for target in (DType.UINT8, DType.UINT16, DType.UINT32):
+        yield Example((floats,), {"DstT": target}, note=f"negative float32 to {target}")
     integers = np.array([[-1, 0, 127], [5, 100, 3]])
     for source in (np.int32, np.int64, np.int8):
         for target in (DType.FLOAT32, DType.INT32, DType.INT64, DType.BOOL):
