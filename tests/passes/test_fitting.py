@@ -160,3 +160,14 @@ def test_an_elementwise_op_computes_the_same_on_merged_axes(name: str) -> None:
             graph.outputs = [Port("node", node.output)]
             results.append(evaluate_graph(graph, {f"x{index}": array for index, array in enumerate(arrays)})["node"])
         np.testing.assert_array_equal(results[1], results[0].reshape(-1))
+
+
+def test_pixels_that_cannot_be_negative_are_cast_by_one_operator() -> None:
+    for op, casts in (("Sigmoid", 1), ("Tanh", 2)):
+        graph = Graph()
+        squashed = ops.add(graph, op, [fed(graph, "x", DType.FLOAT32, (3,))])
+        scaled = ops.add(graph, "Mul", [squashed.output, graph.constant(np.float32(255), "scale")])
+        cast = ops.add(graph, "Cast", [scaled.output], {"DstT": DType.UINT8}, name="pixels")
+        graph.outputs = [Port("pixels", cast.output)]
+        expand_for_target("tflite")(graph)
+        assert made_of(graph).count("Cast") == casts

@@ -129,7 +129,7 @@ def _expand(graph: Graph, node: Node) -> bool:
             more = expansion.make("AddV2", made, np.array(2.0**64, target.numpy))
             made = expansion.make("SelectV2", expansion.make("Less", bits, np.array(0, np.int64)), more, made)
         return expansion.finish(made)
-    if value.dtype.is_float and target in UNSIGNED:
+    if value.dtype.is_float and target in UNSIGNED and not _is_not_negative(value):
         return expansion.finish(expansion.make("Cast", expansion.make("Cast", value, DstT=UNSIGNED[target]), DstT=target))
     if target is not DType.UINT64:
         return False
