@@ -7,7 +7,7 @@ import pytest
 from surroundings import Net, held, left_alone
 
 from tensorferry.passes.arithmetic import simplify_arithmetic
-from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
+from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.reshapes import drop_broadcast_reshapes, holds_all, same_shape, simplify_reshapes
 from tensorferry.tensor import DType
 
@@ -300,3 +300,27 @@ def test_axes_in_front_that_matter_stay():
     net.output(net.op("Mul", net.op("Reshape", net.input("one", (8,)), [1, 1, 8]), net.input("other", (3, 8))), "wider")
     net.output(net.op("Mul", net.op("Reshape", net.input("rows", (2, 8)), [2, 1, 1, 8]), net.input("image", (2, 4, 4, 8))), "y")
     assert held(net.graph, drop_broadcast_reshapes, changes=0) == ["Reshape", "Mul", "Reshape", "Mul"]
+
+
+@pytest.mark.parametrize("joining", [join_mask_reshapes, join_reshapes])
+def test_two_reshapes_around_a_step_are_one(joining):
+    net = Net()
+    x = net.op("Neg", net.input("x", (2, 12)))
+    step = net.op("Greater", net.op("Reshape", x, [2, 3, 4]), net.const(0.25))
+    made = net.op("ExpandDims", step, net.const(np.int32(1)), name="made")
+    net.output(net.op("LogicalNot", made), "y")
+    net.output(made, "public")
+    assert held(net.graph, joining, changes=1) == ["Neg", "Greater", "Reshape", "LogicalNot"]
+    assert net.graph.outputs[1].value.name == "made"
+
+
+def test_reshapes_that_others_read_or_whose_step_sees_more_than_an_element_stay():
+    net = Net()
+    x = net.op("Neg", net.input("x", (2, 12)))
+    first = net.op("Reshape", x, [2, 3, 4])
+    net.output(net.op("Reshape", net.op("Tanh", first), [6, 4]), "y")
+    net.output(first, "read twice")
+    other = net.op("Reshape", x, [4, 6])
+    net.output(net.op("Reshape", net.op("Mul", other, net.weights(6)), [24]), "by column")
+    net.output(net.op("Reshape", net.op("Softmax", net.op("Reshape", x, [8, 3])), [24]), "rows")
+    assert join_reshapes(net.graph) == 0

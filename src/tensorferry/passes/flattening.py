@@ -11,7 +11,8 @@ from tensorferry.ir import Graph, Node, Value
 from tensorferry.passes.affine import affine_of
 from tensorferry.passes.constants import transposed
 from tensorferry.passes.reshapes import RELABELLING, permutation_of, same_shape
-from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, take_over
+from tensorferry.passes.rewriting import decline, discard, for_each_node, integers, made_by, substitute, take_over
+from tensorferry.passes.transposes import BROADCASTING, UNARY
 from tensorferry.tensor import ReshapedTensor, Tensor
 
 log = logging.getLogger(__name__)
@@ -193,3 +194,39 @@ def _permuted_rows(weights: Tensor, sizes: list[int], permutation: list[int], tu
         return ReshapedTensor(transposed(split, [0, *back]), weights.shape)
     split = ReshapedTensor(weights, (*sizes, columns))
     return ReshapedTensor(transposed(split, [*(axis - 1 for axis in back), len(sizes)]), weights.shape)
+
+
+# -- reshapes around one step --------------------------------------------------------------------------------------
+
+
+MASKING = frozenset(
+    {"Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "Cast"}
+)
+
+
+def join_mask_reshapes(graph: Graph) -> int:
+    """A reshape, a comparison or its like and another reshape are the step and one reshape."""
+    return for_each_node(graph, lambda inner, node: _join(inner, node, MASKING))
+
+
+def join_reshapes(graph: Graph) -> int:
+    """The same of every step that looks at single elements. Not where reshapes around products can go altogether."""
+    return for_each_node(graph, lambda inner, node: _join(inner, node, UNARY | BROADCASTING))
+
+
+def _join(graph: Graph, node: Node, steps: frozenset[str]) -> int:
+    if node.op not in RELABELLING or node.output.static_shape is None:
+        return 0
+    step = node.inputs[0].producer
+    if step.op not in steps or graph.only_reader(node.inputs[0]) is not node or step.get("activation"):
+        return 0
+    variable = [value for value in step.inputs if value.constant is None or value.rank != 0]
+    first = made_by(variable[0], *RELABELLING) if len(variable) == 1 else None
+    if first is None or graph.only_reader(variable[0]) is not step:
+        return 0
+    inputs = [first.inputs[0] if value is variable[0] else value for value in step.inputs]
+    origin = first.origin + step.origin
+    made = ops.add(graph, step.op, inputs, step.attrs, name=f"{step.name}/first", origin=origin, before=node)
+    shape = graph.constant(np.asarray(node.output.static_shape, np.int32), f"{node.name}/shape", before=node, origin=node.origin)
+    substitute(graph, node, "Reshape", [made.output, shape], absorbed=[step])
+    return 1

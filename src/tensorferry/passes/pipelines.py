@@ -21,7 +21,7 @@ from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
-from tensorferry.passes.flattening import lift_products, permute_flattened_weights, sink_reshapes
+from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_identities
 from tensorferry.passes.layout import settle_layout
@@ -119,7 +119,8 @@ TARGETS = ("tflite", "tfjs")
 
 
 def _finishing(target: str) -> tuple[Group, ...]:
-    only_there = (recognise_symmetric_clips, recognise_unit_length, lift_products) if target == "tflite" else ()
+    on_tflite = (recognise_symmetric_clips, recognise_unit_length, lift_products, join_mask_reshapes)
+    only_there = on_tflite if target == "tflite" else (join_reshapes,)
     return (
         Group("types", (narrow_types(target),)),
         Group(
