@@ -20,8 +20,10 @@ _ZERO = np.array(0, np.int32)
 
 
 def _infer_where(node: Node) -> list[Typed]:
+    """TensorFlow gives int64; what a target has made of that stays."""
     rank = node.inputs[0].rank
-    return [Typed(node["_out_type"], (UNKNOWN_DIM, UNKNOWN_DIM if rank is None else rank))]
+    narrowed = bool(node.outputs) and node.outputs[0].dtype is DType.INT32
+    return [Typed(DType.INT32 if narrowed else DType.INT64, (UNKNOWN_DIM, UNKNOWN_DIM if rank is None else rank))]
 
 
 def _evaluate_where(_node: Node, condition: Array) -> Array:
@@ -51,7 +53,8 @@ def _expand_where(graph: Graph, node: Node) -> bool:
         return False
     expansion = Expansion(graph, node)
     truth = expansion.make("NotEqual", value, np.array(0, value.dtype.numpy))
-    return expansion.finish(expansion.make("Where", truth, _out_type=node["_out_type"]))
+    places = expansion.make("Where", truth)
+    return expansion.finish(places if node.output.dtype is DType.INT64 else expansion.make("Cast", places, DstT=node.output.dtype))
 
 
 def _where_examples() -> Iterator[Example]:
@@ -331,7 +334,6 @@ def _difference_examples() -> Iterator[Example]:
 SPECS = (
     OpSpec(
         name="Where",
-        attrs={"_out_type": DType.INT64},  # not TensorFlow's: what a target that lacks int64 makes of it
         infer=_infer_where,
         evaluate=_evaluate_where,
         to_tflite=_lite_where,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
-from tensorferry.ops.dims import length_of, unknown_dims
+from tensorferry.ops.dims import known_integer, length_of, unknown_dims
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32
 from tensorferry.ops.kernels import BOOLS, FLOATS_AND_INT32, NUMBERS, LiteKernel
@@ -142,13 +142,22 @@ def _lite_reduction(kernel: LiteKernel) -> Callable[[Node], list[LiteOp]]:
 def _js_reduction(node: Node) -> list[JsNode]:
     _refuse_nothing(node)
     known, given = _axes(node), node.inputs[1]
-    if known is None and given.rank != 0 and not length_of(given):
+    if known is None and given.rank != 0 and not length_of(given) and not _are_all(node):
         raise Declined("the number of its axes is not known")  # for no axes TensorFlow.js would take all
     if known == ():
         return [JsNode("Identity", (node.inputs[0],), tuple(node.outputs), {"T": node.inputs[0].dtype})]
     axes = given if known is None else int32_vector(known)
     attrs = {"keep_dims": bool(node["keep_dims"]), "T": node.inputs[0].dtype, "Tidx": DType.INT32}
     return [JsNode(node.op, (node.inputs[0], axes), tuple(node.outputs), attrs)]
+
+
+def _are_all(node: Node) -> bool:
+    """The axes are counted up to the tensor's rank."""
+    counted = node.inputs[1].producer
+    if counted.op != "Range" or known_integer(counted.inputs[0]) != 0 or known_integer(counted.inputs[2]) != 1:
+        return False
+    rank = counted.inputs[1].producer
+    return rank.op == "Rank" and rank.inputs[0] is node.inputs[0]
 
 
 def _js_mean(node: Node) -> list[JsNode]:

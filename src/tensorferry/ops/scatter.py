@@ -116,7 +116,7 @@ def _expand_tensor_scatter(graph: Graph, node: Node) -> bool:
     tensor, indices, updates = node.inputs
     kind = _kind(node)
     depth = indices.shape[-1] if indices.shape else None
-    if tensor.shape is None or updates.rank is None or indices.rank == 1 or not isinstance(depth, int):
+    if tensor.shape is None or updates.rank is None or indices.rank == 1:
         return False
     expansion = Expansion(graph, node)
     if kind in ("Add", "Sub"):
@@ -124,8 +124,10 @@ def _expand_tensor_scatter(graph: Graph, node: Node) -> bool:
         sizes = expansion.make("Shape", tensor, out_type=indices.dtype) if shape is None else shape.astype(indices.dtype.numpy)
         scattered = expansion.make("ScatterNd", indices, updates, sizes)
         return expansion.finish(expansion.make("AddV2" if kind == "Add" else "Sub", tensor, scattered))
+    if not isinstance(depth, int) or not depth:
+        return False
     inner = tensor.shape[depth:]
-    if not depth or any(isinstance(dim, str) for dim in (*tensor.shape[1:depth], *inner)):
+    if any(isinstance(dim, str) for dim in (*tensor.shape[1:depth], *inner)):
         return False
     places = _numbered(expansion, indices, tensor.shape[:depth])
     count = _product(expansion, tensor, depth)
