@@ -194,7 +194,7 @@ def _js_window(node: Node, fused: str, channels: int, activations: frozenset[str
 
 def js_window_attrs(window: Window, value: Value) -> dict[str, Any]:
     """TensorFlow's attributes; explicit padding is named SAME or VALID where that says the same."""
-    padding = window.named_padding(value) or "EXPLICIT"
+    padding, window = _js_padding(window, value)
     return {
         "T": value.dtype,
         "strides": [1, window.height.stride, window.width.stride, 1],
@@ -203,6 +203,30 @@ def js_window_attrs(window: Window, value: Value) -> dict[str, Any]:
         "data_format": "NHWC",
         "dilations": [1, window.height.dilation, window.width.dilation, 1],
     }
+
+
+def _js_padding(window: Window, value: Value) -> tuple[str, Window]:
+    """How to say the padding. A window smaller than its stride gives SAME a negative padding in WebAssembly: it is spelled out."""
+    padding = window.named_padding(value) or "EXPLICIT"
+    if padding != "SAME" or all(axis.stride <= axis.extent for axis in window.axes):
+        return padding, window
+    dims = value.shape or (UNKNOWN_DIM,) * 4
+    axes = [
+        Axis(axis.size, axis.stride, axis.dilation, "EXPLICIT", (0, 0) if axis.extent == 1 else _pads_of_length(axis, dims[at]))
+        for axis, at in zip(window.axes, window.spatial, strict=True)
+    ]
+    spelled = Window(axes[0], axes[1], window.channels_first)
+    return ("EXPLICIT" if pad_table(spelled).any() else "VALID"), spelled
+
+
+def _pads_of_length(axis: Axis, dim: Dim) -> tuple[int, int]:
+    if isinstance(dim, int):
+        return axis.pads(dim)
+    raise Declined(
+        "TensorFlow.js pads a window smaller than its stride wrongly",
+        remedy="fix the size of the input, which decides the padding",
+        attributes=f"window={axis.size}, stride={axis.stride}",
+    )
 
 
 def _pads_of(node: Node, axis: Axis, dim: Dim) -> tuple[int, int]:
@@ -309,6 +333,8 @@ def _conv_examples() -> Iterator[Example]:
     yield use(sample(5, 5, 4, 2), "a window larger than the image", array=sample(1, 3, 3, 4))
     yield use(sample(1, 1, 4, 2), "stride larger than the window", stride=3)
     yield use(sample(3, 3, 4, 5), "a filter computed at run time", constants=())
+    yield use(sample(2, 1, 4, 2), "narrower than its stride", stride=2)
+    yield use(sample(3, 2, 4, 2), "smaller than its stride", stride=3)
     yield use(sample(3, 3, 2, 6), "two groups")
     yield use(sample(3, 3, 1, 8), "groups of one channel", stride=2)
     yield use(sample(3, 3, 4, 5), "channels first", array=sample(2, 4, 7, 9), stride=(2, 1), layout="NCHW")
@@ -342,6 +368,8 @@ def _depthwise_examples() -> Iterator[Example]:
     yield use(sample(3, 3, 4, 1), "explicit padding", padding=[0, 0, 1, 2, 0, 3, 0, 0], stride=2)
     yield use(sample(3, 3, 4, 1), "a filter computed at run time", constants=())
     yield use(sample(3, 3, 4, 1), "dilated", dilation=2)
+    yield use(sample(3, 2, 4, 2), "unequal strides", stride=(2, 1))
+    yield use(sample(2, 1, 4, 1), "narrower than its stride", stride=2)
     yield use(sample(3, 3, 4, 2), "channels first", array=sample(2, 4, 7, 9), layout="NCHW")
     for name, alpha in FUSED_ACTIVATION_EXAMPLES:
         attrs = window_example(stride=2) | {"activation": name} | alpha

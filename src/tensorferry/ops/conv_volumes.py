@@ -13,7 +13,17 @@ from tensorferry.ops.conv_maths import group_count
 from tensorferry.ops.dilating import correlation_pads, spread, turned_filter
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
-from tensorferry.ops.sliding import Axes, channels_first, from_last, output_dims, patches, read_axes, surrounded, to_last
+from tensorferry.ops.sliding import (
+    Axes,
+    channels_first,
+    from_last,
+    known_pads,
+    output_dims,
+    patches,
+    read_axes,
+    surrounded,
+    to_last,
+)
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.ops.windows import require_float32
 from tensorferry.targets import JsNode, LiteOp, Ref
@@ -124,8 +134,11 @@ def _transposed_to_tflite(node: Node) -> Sequence[LiteOp]:
 def _to_tfjs(node: Node) -> Sequence[JsNode]:
     _require_last(node)
     require_float32(node)
-    if any(axis.dilation > 1 for axis in _axes(node, _filter(node))):
+    axes = _axes(node, _filter(node))
+    if any(axis.dilation > 1 for axis in axes):
         raise Declined("TensorFlow.js's Conv3D knows no dilation", attributes=f"dilations={list(node['dilations'])}")
+    if node["padding"] == "SAME" and any(axis.size < axis.stride for axis in axes):
+        raise Declined("TensorFlow.js pads a window smaller than its stride wrongly", attributes=f"strides={list(node['strides'])}")
     attrs = {"strides": list(node["strides"]), "padding": node["padding"], "data_format": "NDHWC", "T": DType.FLOAT32}
     return [JsNode(node.op, tuple(node.inputs), (node.output,), attrs | {"dilations": [1, 1, 1, 1, 1]})]
 
@@ -135,16 +148,29 @@ def _refuse_transposed(_node: Node) -> Sequence[JsNode]:
 
 
 def _expand(graph: Graph, node: Node) -> bool:
-    """A dilated filter is a larger one with zeros in it."""
+    """A dilated filter is a larger one with zeros in it; a window smaller than its stride is padded beforehand."""
     rates = node["dilations"][1:4]
-    if channels_first(node) or max(rates) == 1:
+    if channels_first(node):
         return False
     parts = Expansion(graph, node)
+    if max(rates) == 1:
+        return _expand_padding(parts)
     weights = spread(parts, node.inputs[1], rates, first=0)
     if weights is None:
         return False
     attrs = {key: node[key] for key in ("strides", "padding", "data_format")}
     return parts.finish(parts.make("Conv3D", node.inputs[0], weights, **attrs))
+
+
+def _expand_padding(parts: Expansion) -> bool:
+    value, weights = parts.node.inputs
+    axes = _axes(parts.node, _filter(parts.node))
+    pads = known_pads(axes, value)
+    if pads is None or all(axis.size >= axis.stride for axis in axes):
+        return False
+    table = np.asarray([(0, 0), *pads, (0, 0)], np.int32)
+    wide = parts.make("Pad", value, table) if table.any() else value
+    return parts.finish(parts.make("Conv3D", wide, weights, strides=parts.node["strides"], padding="VALID"))
 
 
 def _expand_transposed(graph: Graph, node: Node) -> bool:
@@ -183,6 +209,7 @@ def _examples() -> Iterator[Example]:
     yield Example((volume, weights), _attrs((2, 1, 3), "VALID"), (1,), note="VALID, unequal strides")
     yield Example((volume, weights), _attrs(2), (1,), note="SAME, strided")
     yield Example((volume, weights), _attrs(), note="computed filter")
+    yield Example((volume, sample(3, 1, 1, 3, 2)), _attrs((1, 2, 2)), (1,), note="smaller than its stride")
     yield Example((volume, sample(2, 2, 2, 3, 4)), _attrs(1, "SAME", 2), (1,), note="dilated")
     attrs = {"strides": [1] * 5, "padding": "SAME", "data_format": "NCDHW", "dilations": [1] * 5}
     first = {"tflite": "channels must come last", "tfjs": "channels must come last"}

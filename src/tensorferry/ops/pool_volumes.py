@@ -73,6 +73,8 @@ def _to_tfjs(node: Node) -> Sequence[JsNode]:
     if channels_first(node):
         raise Declined("channels must come last", attributes=f"data_format={node['data_format']}")
     require_float32(node)
+    if node["padding"] == "SAME" and any(axis.size < axis.stride for axis in _axes(node)):
+        raise Declined("TensorFlow.js pads a window smaller than its stride wrongly", attributes=f"strides={list(node['strides'])}")
     attrs: dict[str, Any] = {key: list(node[key]) for key in ("ksize", "strides")}
     attrs |= {"padding": node["padding"], "data_format": "NDHWC", "T": node.output.dtype}
     return [JsNode(node.op, tuple(node.inputs), (node.output,), attrs)]
@@ -117,6 +119,7 @@ def _examples(largest: bool) -> Iterator[Example]:
     yield Example((volume,), _attrs((3, 2, 3), (1, 2, 3), "SAME"), note="unequal, SAME")
     yield Example((volume,), _attrs((1, 3, 3), (1, 1, 1), "SAME"), note="planes only")
     yield Example((volume,), _attrs((3, 1, 1), (2, 1, 1), "SAME"), note="depth only")
+    yield Example((volume,), _attrs((3, 1, 2), (1, 2, 2), "SAME"), note="smaller than its stride")
     first = {"tflite": "in two steps", "tfjs": "in two steps" if largest else "channels must come last"}
     attrs = {"ksize": [1, 1, 2, 2, 2], "strides": [1, 1, 2, 1, 2], "padding": "SAME", "data_format": "NCDHW"}
     yield Example((sample(1, 3, 4, 5, 6),), attrs, note="channels first", declines=first)

@@ -124,20 +124,21 @@ def _softens(node: Node) -> bool:
     return float(sigma.array().reshape(())) > 0
 
 
-def _overlap_limit(node: Node, never: float) -> Ref:
+def _overlap_limit(node: Node) -> Ref:
     """The overlap from which a target drops a box. TensorFlow wants more than its threshold: so the next number above it.
 
-    `never` is a limit that nothing reaches, for TensorFlow drops nothing where it lowers scores. None where it is computed.
+    It is 1 at most, so that exact twins are dropped also where TensorFlow keeps them: TensorFlow.js takes no more, and LiteRT needs
+    it where scores are lowered to know a box that it has already. None where it is computed.
     """
     if _softens(node):
-        return ArrayTensor(np.asarray(never, np.float32))
+        return ArrayTensor(np.asarray(1, np.float32))
     if len(node.inputs) < 4:
         limit = np.float32(node["iou_threshold"])
     elif node.inputs[3].constant is not None:
         limit = np.float32(node.inputs[3].constant.array().reshape(()))
     else:
         return None
-    return ArrayTensor(np.asarray(min(np.nextafter(limit, np.float32(2)), never), np.float32))
+    return ArrayTensor(np.asarray(min(np.nextafter(limit, np.float32(2)), 1), np.float32))
 
 
 # -- TensorFlow Lite -----------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def _to_tflite(node: Node) -> Sequence[LiteOp]:
     full: list[Ref] = [Temp("indices", DType.INT32, dims), *([Temp("scores", DType.FLOAT32, dims)] if with_scores else [])]
     kept = list(node.outputs[: len(full)])
     count: Ref = node.outputs[len(full)] if len(node.outputs) > len(full) else Temp("count", DType.INT32, ())
-    known = _overlap_limit(node, 2.0)
+    known = _overlap_limit(node)
     limit, before = _computed_limit(node) if known is None else (known, [])
     inputs = (boxes, scores, most, limit, _least(node), *node.inputs[5:])
     name = "NON_MAX_SUPPRESSION_V5" if with_scores else "NON_MAX_SUPPRESSION_V4"
@@ -186,9 +187,9 @@ def _to_tflite(node: Node) -> Sequence[LiteOp]:
 
 
 def _to_tfjs(node: Node) -> Sequence[JsNode]:
-    """Under TensorFlow's name, in which V1 is V3. TensorFlow.js asserts that limits are at most 1, so exact twins are dropped."""
+    """Under TensorFlow's name, in which V1 is V3. and V2 too."""
     attrs: dict[str, Any] = {"T": DType.FLOAT32, "T_threshold": DType.FLOAT32}
-    limit = _overlap_limit(node, 1.0) or node.inputs[3]
+    limit = _overlap_limit(node) or node.inputs[3]
     inputs = (*node.inputs[:3], limit, _least(node), *node.inputs[5:])
     if node.op == "NonMaxSuppressionV5":
         return _js_scored(node, inputs, attrs)
@@ -273,6 +274,7 @@ def _v5_examples() -> Iterator[Example]:
         for sigma in (0.0, 0.4):
             attrs = {"pad_to_max_output_size": padded}
             note = f"sigma {sigma}{', filled up' if padded else ''}"
+            yield Example((*sample_boxes(9), *limits_of(9, 0.5, 0.1, sigma)), attrs, (2, 3, 4, 5), note=f"{note}, all of them")
             yield Example((*sample_boxes(12), *limits_of(7, 0.4, 0.2, sigma)), attrs, (2, 3, 4, 5), note=note)
 
 
