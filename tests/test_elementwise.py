@@ -149,8 +149,6 @@ def test_the_lowest_operator_version_is_used(op: str, arrays: tuple[np.ndarray[A
         ("Exp", (zeros("float16", 2),), "EXP does not take float16"),
         ("Mul", (zeros("float32", 1, 1, 1, 1, 1, 1, 2), zeros("float32", 2)), "at most 6 dimensions"),
         ("Cast", (zeros("uint64", 2),), "CAST does not know uint64"),
-        ("Mean", (zeros("float32", 2, 2), zeros("int32", 1)), "its axis is computed while the model runs"),
-        ("ArgMax", (zeros("float32", 2, 2), zeros("int32")), "its axis is computed while the model runs"),
     ],
 )
 def test_what_tensorflow_lite_does_not_take_is_declined(op: str, arrays: tuple[np.ndarray[Any, Any], ...], why: str) -> None:
