@@ -156,6 +156,19 @@ def array_scattered() -> None:
     tf.identity(made.concat(), name="kept")
 
 
+def array_of_uneven_pieces() -> None:
+    """Pieces of known lengths, joined in another order; and one that a loop fills with ever longer ones."""
+    n, x = number(), matrix()
+    split = tf.TensorArray(tf.float32, size=2, infer_shape=False).split(tf.concat([x, x * 2.0], 0), [1, 3])
+    turned = tf.TensorArray(tf.float32, size=2, infer_shape=False).write(1, split.read(0)).write(0, split.read(1))
+    tf.identity(turned.concat(), name="kept")
+    longer = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, 3))
+    _i, longer = v1.while_loop(
+        lambda i, _made: i < n, lambda i, made: (i + 1, made.write(i, tf.tile(x, [i + 1, 1]) + tf.cast(i, tf.float32))), [0, longer]
+    )
+    tf.identity(tf.concat([longer.concat(), x], 0), name="result")
+
+
 def scanned() -> None:
     x = matrix()
     tf.identity(tf.scan(lambda total, row: total * 0.5 + row, x), name="result")
@@ -176,6 +189,7 @@ GRAPHS: Mapping[Callable[[], None], Mapping[str, int]] = {
     arrays_in_a_loop: {"While": 1, "TensorListReserve": 2},
     array_that_grows: {"While": 1},
     array_scattered: {"TensorListStack": 1, "TensorListConcatV2": 1},
+    array_of_uneven_pieces: {"While": 1, "TensorListSplit": 1},
     scanned: {"While": 2},
 }
 every_graph = pytest.mark.parametrize("build", GRAPHS, ids=lambda build: build.__name__)

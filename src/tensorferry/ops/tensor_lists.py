@@ -233,11 +233,13 @@ def _resize(_node: Node, packed: Array, size: Array) -> Array:
     return _pack([*elements.items[:count], *[None] * (count - len(elements.items))], elements.shape)
 
 
-def _concat(node: Node, packed: Array, *_shape: Array) -> tuple[Array, ...]:
+def _concat(node: Node, packed: Array, *shape: Array) -> tuple[Array, ...]:
     elements = _unpack(packed)
     items = [_value_of(elements, each, node["element_dtype"], None) for each in range(len(elements.items))]
     lengths = np.asarray([len(item) for item in items], np.int64)
-    return (np.concatenate(items) if items else np.zeros((0, *(elements.shape or (0,))[1:]), node["element_dtype"].numpy)), lengths
+    wanted = tuple(shape[0].tolist()) if shape and shape[0].ndim else ()
+    rest = (elements.shape or wanted)[1:]
+    return (np.concatenate(items) if items else np.zeros((0, *rest), node["element_dtype"].numpy)), lengths
 
 
 def _split(_node: Node, tensor: Array, _shape: Array, lengths: Array) -> Array:

@@ -24,6 +24,7 @@ from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_identities
+from tensorferry.passes.joined_lists import join_lists_in_loops
 from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.lists import write_lists_as_tensors
 from tensorferry.passes.narrowing import narrow_types
@@ -109,6 +110,7 @@ RECURRENCE = Group(
         unroll_single_rounds,
         read_lists_from_state,
         resolve_tensor_lists,
+        join_lists_in_loops,
     ),
     rounds=4,
 )

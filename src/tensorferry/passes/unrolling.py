@@ -9,6 +9,7 @@ from tensorferry import ops
 from tensorferry.errors import FerryError
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.functional import is_true, splice
+from tensorferry.passes.joined_lists import join_known_items, piece_of
 from tensorferry.passes.rewriting import bypass, decline, discard, holds, insert_after, integers, live_nodes, small_constant
 from tensorferry.passes.shapes import refine_types
 from tensorferry.tensor import Array, DType
@@ -140,6 +141,8 @@ def resolve_tensor_lists(graph: Graph) -> int:
             count += _resolve_item(graph, node)
         elif node.op == "TensorListStack":
             count += _resolve_stack(graph, node)
+        elif node.op == "TensorListConcatV2":
+            count += join_known_items(graph, node)
         elif node.op == "StridedSlice":
             count += _pick(graph, node)
     if count:
@@ -177,6 +180,9 @@ def _resolve_item(graph: Graph, node: Node) -> int:
         elif maker.op == "TensorListFromTensor":
             rows = _rows(graph, maker)
             return bypass(graph, node, rows[wanted]) if rows is not None and wanted < len(rows) else 0
+        elif maker.op == "TensorListSplit":
+            piece = piece_of(graph, maker, wanted)
+            return bypass(graph, node, piece) if piece is not None else 0
     return 0
 
 
