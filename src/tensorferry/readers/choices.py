@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Port, Value
-from tensorferry.readers.extraction import COPIED, Outside, Part, Place, Unstructured, kind, merge_captures, see_through
+from tensorferry.readers.extraction import COPIED, Outside, Part, Place, Unstructured, as_scalar, kind, merge_captures, see_through
 from tensorferry.readers.typing import infer_tolerantly
 from tensorferry.tensor import DType
 
@@ -62,6 +62,7 @@ class Choices:
         self._states: dict[Value, State] = {}
         self._node_states: dict[Node, State] = {}
         self._choices: list[Choice] = []
+        self._added: list[Node] = []
         for node in graph.nodes:
             if belongs(node):
                 self._visit(node)
@@ -73,7 +74,7 @@ class Choices:
         for choice in self._choices:
             groups.setdefault((choice.condition, choice.state, choice.turn), []).append(choice)
         order = sorted(groups.values(), key=lambda group: (-len(group[0].state), group[0].turn))
-        return [self._raise_group(group) for group in order]
+        return [self._raise_group(group) for group in order] + self._added
 
     def drop_dead(self) -> None:
         """Take out what only existed under a condition and is read by nobody now."""
@@ -156,7 +157,11 @@ class Choices:
             op = "If"
         else:
             op, attrs = "Case", {f"branch_{outcome}": branch for outcome, branch in zip(outcomes, branches, strict=True)}
-        node = add_functional(self._graph, op, [condition, *captures], attrs, name, first.merge)
+        truth = as_scalar(self._graph, condition)
+        if truth is not condition:
+            self._added.append(truth.producer)
+            self._states[truth] = self._node_states[truth.producer] = self._state_of(condition)
+        node = add_functional(self._graph, op, [truth, *captures], attrs, name, first.merge)
         self._node_states[node] = first.state
         self._states.update((value, first.state) for value in node.outputs)
         return node

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tensorferry.errors import FerryError
-from tensorferry.ir import Graph, Node, Port, Value
+from tensorferry.ir import Graph, Node, Port, Typed, Value
 from tensorferry.readers.order import sort_nodes
 
 COPIED = frozenset({"Const", "UnreadableConst"})
@@ -110,6 +112,16 @@ def see_through(value: Value) -> Value:
     while value.producer.op == "Identity":
         value = value.producer.inputs[0]
     return value
+
+
+def as_scalar(graph: Graph, value: Value) -> Value:
+    """A condition of TensorFlow 1 is a scalar, which it checks when it runs: where that is not known, a reshape says so."""
+    if value.shape is not None:
+        return value
+    name = f"{value.producer.name}/scalar"
+    shape = graph.constant(np.zeros(0, np.int32), f"{name}/shape", origin=value.producer.origin)
+    typed = [Typed(value.dtype, ())]
+    return graph.add("Reshape", [value, shape], {}, typed=typed, name=name, origin=value.producer.origin).output
 
 
 def merge_captures(parts: Iterable[Part]) -> list[Value]:

@@ -20,6 +20,7 @@ from tensorferry.readers.extraction import (
     Place,
     Unstructured,
     Variable,
+    as_scalar,
     kind,
     merge_captures,
     see_through,
@@ -155,6 +156,8 @@ class _Loop:
             "cond": condition.lift(f"{name}/condition", variables, captures),
             "body": body.lift(f"{name}/body", variables, captures),
         }
+        truth = attrs["cond"].outputs[0]
+        truth.value = as_scalar(attrs["cond"], truth.value)
         for port in attrs["body"].inputs[len(variables) :]:
             attrs["body"].outputs.append(Port(f"{port.name}/out", port.value))
         inputs = [*(variable.enter.inputs[0] for variable in self._variables), *captures]
