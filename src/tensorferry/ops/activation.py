@@ -164,6 +164,9 @@ def _js_prelu(node: Node) -> list[JsNode]:
 def _expand_softplus(graph: Graph, node: Node) -> bool:
     """max(x, log(1 + exp(min(x, bound)))): no power overflows, and beyond the bound softplus is x."""
     expansion, x = Expansion(graph, node), node.inputs[0]
+    if node.output.users and not graph.is_output(node.output) and all(reader.op == "Tanh" for reader in node.output.users):
+        power = expansion.make("Exp", x)  # of Mish: the tangent of infinity is 1, as it should be
+        return expansion.finish(expansion.make("Log", expansion.make("AddV2", power, 1.0)))
     bound = 10.0 if x.dtype is DType.FLOAT16 else 40.0
     power = expansion.make("Exp", expansion.make("Minimum", x, bound))
     return expansion.finish(expansion.make("Maximum", x, expansion.make("Log", expansion.make("AddV2", power, 1.0))))
@@ -175,10 +178,10 @@ def _expand_softsign(graph: Graph, node: Node) -> bool:
 
 
 def _expand_selu(graph: Graph, node: Node) -> bool:
+    """The exponential unit with its lower half stretched, all of it scaled."""
     expansion, x = Expansion(graph, node), node.inputs[0]
-    below = expansion.make("Elu", expansion.make("Minimum", x, 0.0))
-    above = expansion.make("Mul", expansion.make("Relu", x), SELU_SCALE)
-    return expansion.finish(expansion.make("AddV2", above, expansion.make("Mul", below, SELU_SCALE_ALPHA)))
+    bent = expansion.make("LeakyRelu", expansion.make("Elu", x), alpha=SELU_SCALE_ALPHA / SELU_SCALE)
+    return expansion.finish(expansion.make("Mul", bent, SELU_SCALE))
 
 
 MOST_ROWS = 6
