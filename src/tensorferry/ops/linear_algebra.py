@@ -77,6 +77,25 @@ class Steps(Expansion):
         rank = len(value.shape or ())
         return self.make("Squeeze", value, squeeze_dims=[axis % rank for axis in axes])
 
+    def square(self) -> int:
+        """Rows of the node's square matrices."""
+        return _size(self.node)
+
+    def choose_pivot(self, column: Value, used: Value | None, size: int) -> tuple[Value, Value]:
+        """Where the largest element of a column is [.., 1], among the rows not used yet, and a one there [.., size, 1]."""
+        score = self.do("Abs", column)
+        if used is not None:
+            score = self.do("SelectV2", self.do("Greater", used, 0.5), -1.0, score)
+        place = self.make("ArgMax", score, np.array(-2, np.int32), output_type=DType.INT32)
+        axis = len(column.shape or ()) - 2
+        row = self.make("OneHot", place, np.array(size, np.int32), *(np.array(each, np.float32) for each in (1, 0)), axis=axis)
+        return place, row
+
+    def picked(self, row: Value, matrix: Value) -> Value:
+        """The matrix's row [.., 1, columns] where `row` has its one."""
+        chosen = self.do("SelectV2", self.do("Greater", row, 0.5), matrix, 0.0)
+        return self.make("Sum", chosen, np.array([len(matrix.shape or ()) - 2], np.int32), keep_dims=True)
+
     def eliminate(self, matrix: Value, size: int, divide: str) -> tuple[list[Value], list[Value], Value | None]:
         """Gauss and Jordan over the first `size` columns: each one's pivot [.., 1, 1], its row [.., size, 1], and what is left."""
         pivots, rows = [], []
@@ -87,22 +106,10 @@ class Steps(Expansion):
             width = rest.shape[-1]
             assert isinstance(width, int)
             column = self.cut(rest, -1, 0, 1)
-            score = self.do("Abs", column)
-            if used is not None:
-                score = self.do("SelectV2", self.do("Greater", used, 0.5), -1.0, score)
-            place = self.make("ArgMax", score, np.array(-2, np.int32), output_type=DType.INT32)
-            row = self.make(
-                "OneHot",
-                place,
-                np.array(size, np.int32),
-                *(np.array(each, np.float32) for each in (1, 0)),
-                axis=len(rest.shape) - 2,
-            )
+            _, row = self.choose_pivot(column, used, size)
             used = row if used is None else self.do("AddV2", used, row)
             chosen = self.do("Greater", row, 0.5)
-            picked = self.make(
-                "Sum", self.do("SelectV2", chosen, rest, 0.0), np.array([len(rest.shape) - 2], np.int32), keep_dims=True
-            )
+            picked = self.picked(row, rest)
             pivot = self.cut(picked, -1, 0, 1)
             pivots.append(pivot)
             rows.append(row)

@@ -97,7 +97,9 @@ def _lite_product(node: Node) -> Sequence[LiteOp]:
         raise Declined("there is nothing to sum, which XNNPACK does not know")
     ranks = [2 if node.op == "MatMul" else each.rank for each in (one, other)]
     if None in ranks:
-        raise Declined("the rank of an operand is not known")
+        if node.op == "MatMul" or len(node.inputs) > 2:
+            raise Declined("the rank of an operand is not known")
+        return _lite_batched(node, turn_one, turn_other)
     if other.constant is None or ranks[1] != 2 or turn_one:
         return _lite_batched(node, turn_one, turn_other)
     weights = other.constant if turn_other else TransposedTensor(other.constant, (1, 0))  # [out, in]
