@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,19 @@ class OutputError:
         return {**asdict(self), "shape": list(self.shape)}
 
 
-def compare_outputs(reference: Mapping[str, Array], results: Mapping[str, Array], tolerance: float) -> tuple[OutputError, ...]:
-    """One record for each reference output, in its order. A missing output is an error like any other."""
-    return tuple(compare_arrays(name, array, results.get(name), tolerance) for name, array in reference.items())
+def compare_outputs(
+    reference: Mapping[str, Array], results: Mapping[str, Array], tolerance: float, drawn: Collection[str] = ()
+) -> tuple[OutputError, ...]:
+    """One record for each reference output, in its order. A missing output is an error like any other.
+
+    Those in `drawn` hang on random numbers: of these, shape, type and distribution are compared.
+    """
+    return tuple(
+        compare_drawn(name, array, results.get(name))
+        if name in drawn
+        else compare_arrays(name, array, results.get(name), tolerance)
+        for name, array in reference.items()
+    )
 
 
 def compare_arrays(name: str, reference: Array, result: Array | None, tolerance: float) -> OutputError:
@@ -55,6 +65,42 @@ def compare_arrays(name: str, reference: Array, result: Array | None, tolerance:
     if reference.dtype.kind in "fc" and result.dtype.kind in "fc":
         return _compare_floats(name, reference, result, tolerance)
     return _compare_exactly(name, reference, result)
+
+
+def compare_drawn(name: str, reference: Array, result: Array | None) -> OutputError:
+    """Two draws of the same numbers: alike in shape and type, and roughly in where the values lie.
+
+    The means may differ by one deviation of the reference, the deviations by half of it; few numbers say nothing about either.
+    """
+    if result is None or result.shape != reference.shape:
+        return compare_arrays(name, reference, result, math.inf)
+    if _kind(result) != _kind(reference):
+        return _failure(name, reference, f"its type is {result.dtype}, the source gives {reference.dtype}")
+    distance = _distance(reference, result) if reference.dtype.kind in "fiu" and reference.size >= ENOUGH_TO_TELL else 0.0
+    zero = np.zeros((), reference.dtype) if reference.dtype.kind in "fiub" else np.zeros(())
+    same = compare_arrays(name, zero, zero, math.inf)
+    if distance > 1.0:
+        return _failure(name, reference, "its random numbers lie elsewhere than those of the source")
+    return replace(same, dtype=str(reference.dtype), shape=reference.shape, problem=DRAWN)
+
+
+def _kind(array: Array) -> str:
+    return array.dtype.kind.replace("u", "i")
+
+
+ENOUGH_TO_TELL = 100
+"""Random numbers, before their mean and deviation are compared."""
+
+DRAWN = "drawn at random: shape, type and distribution are compared"
+
+
+def _distance(reference: Array, result: Array) -> float:
+    """How far two sets of numbers lie apart; above 1 they are not of the same distribution."""
+    expected, actual = reference.astype(np.float64), result.astype(np.float64)
+    if not np.isfinite(actual).all():
+        return 0.0 if not np.isfinite(expected).all() else math.inf
+    spread = max(float(expected.std()), SMALLEST_NORMAL)
+    return max(abs(float(actual.mean() - expected.mean())) / spread, 2 * abs(float(actual.std()) - spread) / spread)
 
 
 def _compare_floats(name: str, reference: Array, result: Array, tolerance: float) -> OutputError:

@@ -176,6 +176,7 @@ class _Job:
                 facts = _source_facts(self.source, graph)
             with self._step("optimise"):
                 prepared = graph.copy()
+                _tell_drawn(prepared)
                 pipelines.prepare(prepared)
             with self._advising(graph, targets):
                 written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
@@ -265,6 +266,14 @@ class _Job:
 
 _FEW = 1 << 16
 """Elements of a variable whose first value is looked at, to tell it."""
+
+
+def _tell_drawn(graph: Graph) -> None:
+    """Outputs that no two runs have in common."""
+    drawn = check.drawn_outputs(graph)
+    if drawn:
+        names = ", ".join(f"'{port.name}'" for port in graph.outputs if port.name in drawn)
+        graph.notices.append(f"{names} comes of random numbers: a check compares shape, type and distribution, not the values")
 
 
 def _tell_states(graph: Graph) -> None:

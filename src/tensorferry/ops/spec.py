@@ -95,6 +95,8 @@ class OpSpec:
     """Its meaning hangs on the width of its element types: it is expanded before a target narrows these."""
     pure: bool = True
     """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
+    drawn: bool = False
+    """Its values are drawn at random anew each time: alike only in type, shape and distribution."""
     settle: Callable[[Node, Infer], None] | None = None
     """Bring the types inside the node's graphs in line with its inputs, inferring with the given rule; not part of `infer`, which
     only reads."""
