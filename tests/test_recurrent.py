@@ -176,3 +176,33 @@ def test_unrolling(limit, written, tmp_path):
 def test_a_loop_of_one_round_is_none(tmp_path):
     lite = prove(unrolled(1, "each", tmp_path), tmp_path, inputs=["x"], outputs=["total"], reference="tensorflow")
     assert "WHILE" not in lite.operators
+
+
+def array_lstm(bias):
+    """A loop over arrays as TensorFlow 1 wrote it: x and h joined, gates in the order i, j, f, o, a forget bias apart."""
+    x = tf.transpose(v1.placeholder(tf.float32, (2, 6, 3), name="x"), (1, 0, 2))
+    given = tf.TensorArray(tf.float32, 6).unstack(x)
+    made = tf.TensorArray(tf.float32, 6)
+    kernel, offset = weights(8, 20, seed=1), weights(20, seed=2)
+
+    def step(time, state, cell, made):
+        gates = tf.matmul(tf.concat([given.read(time), state], 1), kernel) + offset
+        i, j, f, o = tf.split(gates, 4, 1)
+        cell = tf.sigmoid(f + bias) * cell + tf.sigmoid(i) * tf.tanh(j)
+        state = tf.sigmoid(o) * tf.tanh(cell)
+        return time + 1, state, cell, made.write(time, state)
+
+    zeros = tf.zeros((2, 5))
+    _, _, cell, made = tf.while_loop(lambda time, *_rest: time < 6, step, (0, zeros, zeros, made))
+    tf.transpose(made.stack(), (1, 0, 2), name="states")
+    tf.identity(cell, name="cell")
+
+
+@pytest.mark.parametrize("bias", [1.0, np.linspace(0, 1, 5, dtype=np.float32)], ids=["known", "by unit"])
+def test_a_loop_over_arrays(bias, tmp_path):
+    """With a bias of its own for each unit it is no form that is known, and stays a loop."""
+    path = freeze(tmp_path / "net.pb", lambda: array_lstm(bias))
+    lite = prove(path, tmp_path, inputs=["x"], outputs=["states", "cell"], reference="tensorflow")
+    fused = np.ndim(bias) == 0
+    assert ("UNIDIRECTIONAL_SEQUENCE_LSTM" in lite.operators, "WHILE" in lite.operators) == (fused, not fused)
+    assert not fused or "TRANSPOSE" not in lite.operators

@@ -10,7 +10,17 @@ from tensorferry.errors import FerryError
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.functional import is_true, splice
 from tensorferry.passes.joined_lists import join_known_items, piece_of
-from tensorferry.passes.rewriting import bypass, decline, discard, holds, insert_after, integers, live_nodes, small_constant
+from tensorferry.passes.rewriting import (
+    bypass,
+    decline,
+    discard,
+    holds,
+    insert_after,
+    integers,
+    live_nodes,
+    small_constant,
+    substitute,
+)
 from tensorferry.passes.shapes import refine_types
 from tensorferry.tensor import Array, DType
 
@@ -145,6 +155,8 @@ def resolve_tensor_lists(graph: Graph) -> int:
             count += join_known_items(graph, node)
         elif node.op == "StridedSlice":
             count += _pick(graph, node)
+        elif node.op == "TensorListScatterIntoExistingList":
+            count += _fill(graph, node)
     if count:
         refine_types(graph)
     return count
@@ -217,6 +229,17 @@ def _resolve_stack(graph: Graph, node: Node) -> int:
             packed = ops.add(graph, "Pack", values, {"axis": 0}, name=f"{node.name}/pack", origin=node.origin, before=node)
             return bypass(graph, node, packed.output)
     return 0
+
+
+def _fill(graph: Graph, node: Node) -> int:
+    """An empty list that gets all its items in order begins with them: arrays of TensorFlow 1 are unstacked so."""
+    empty, tensor, indices = node.inputs
+    length = _place(empty.producer.inputs[1]) if empty.producer.op == "TensorListReserve" else None
+    if not length or integers(indices) != list(range(length)) or not tensor.shape or tensor.shape[0] != length:
+        return 0
+    attrs = {"element_dtype": node["element_dtype"]}
+    substitute(graph, node, "TensorListFromTensor", [tensor, empty.producer.inputs[0]], attrs)
+    return 1
 
 
 def _pick(graph: Graph, node: Node) -> int:
