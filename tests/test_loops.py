@@ -250,6 +250,41 @@ def test_both_targets_compute_the_same(build: Callable[[], None], tmp_path: Path
                 close(outputs[name], array)
 
 
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not there")
+@pytest.mark.skipif(tfjs.available() is not None, reason=str(tfjs.available()))
+def test_a_cascade_of_three_nets_finds_the_same_faces(tmp_path: Path) -> None:
+    """MTCNN: a loop over sizes that collects any number of boxes, suppression, crops, nets that run if there is a box."""
+    source = MODELS / "mtcnn_blaueck" / "mtcnn.pb"
+    lite, web = tmp_path / "net.tflite", tmp_path / "web"
+    shapes = {"input": (-1, -1, 3), "min_size": (), "factor": (), "thresholds": (3,)}
+    tensorferry.convert(source, [lite, web], input_shapes=shapes, verify=False)
+    y, x = np.mgrid[:96, :80]
+    image = (127 + 100 * np.sin(x / 7) * np.cos(y / 9))[..., None] + np.random.default_rng(0).normal(0, 10, (96, 80, 3))
+    scalars = {"min_size": np.float32(20), "factor": np.float32(0.7), "thresholds": np.full(3, 0.1, np.float32)}
+    given = {"input": image.astype(np.float32), **{name: np.asarray(each) for name, each in scalars.items()}}
+    names = ["prob", "landmarks", "box"]
+    expected = in_tensorflow(source, names, given)
+    assert len(expected[0]) > 0
+    for outputs in (litert.run(lite, given).outputs, tfjs.run(web, given).outputs):
+        for name, array in zip(names, expected, strict=True):
+            assert outputs[name].shape == array.shape
+            np.testing.assert_allclose(outputs[name], array, rtol=1e-3, atol=1e-4 * np.abs(array).max())
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not there")
+def test_a_recurrent_net_of_tensorflow_1_keeps_its_loop(tmp_path: Path) -> None:
+    source = MODELS / "kws_arm_gru_S" / "GRU_S.pb"
+    report = tensorferry.convert(
+        source, tmp_path / "net.tflite", inputs=["Mfcc"], outputs=["labels_softmax"], input_shapes={"Mfcc": (1, 25, 10)}
+    )
+    assert report.verified
+    assert report.targets[0].operators["WHILE"] == 1
+    assert report.targets[0].operators["FULLY_CONNECTED"] == 3  # the weights stand in the body
+
+
 def test_control_inputs_that_were_stripped_off_constants_are_made_up_for(tmp_path: Path) -> None:
     """One branch gives a constant that nothing ties to the condition any more: it belongs to the other outcome."""
 
