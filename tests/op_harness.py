@@ -115,6 +115,7 @@ SIZED_BY_DATA = frozenset(
         "StringSplit",
         "StringSplitV2",
         "StringNGrams",
+        "CTCGreedyDecoder",
         "NonMaxSuppression",
         "NonMaxSuppressionV2",
         "NonMaxSuppressionV3",
