@@ -110,6 +110,7 @@ def feeds(case: Case) -> dict[str, Array]:
 
 SIZED_BY_DATA = frozenset(
     {
+        "SparseFillEmptyRows",
         "RaggedTensorToTensor",
         "BroadcastGradientArgs",
         "StringSplit",
