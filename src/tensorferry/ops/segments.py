@@ -199,6 +199,11 @@ def _inner_sizes(expansion: Expansion, dtype: DType) -> Value | Array:
 
 def _masked_fold(expansion: Expansion, fold: str, inner: int) -> Value:
     data, ids, count = expansion.node.inputs
+    if data.shape and data.shape[0] == 0:  # of nothing a reduction makes infinity
+        count = expansion.make("Cast", count, DstT=DType.INT32) if count.dtype is not DType.INT32 else count
+        rows = expansion.make("Reshape", count, np.array([1], np.int32))
+        sizes = expansion.make("ConcatV2", rows, _inner_sizes(expansion, DType.INT32), np.array(0, np.int32)) if inner else rows
+        return expansion.make("Fill", sizes, np.array(_identity(fold, data.dtype.numpy), data.dtype.numpy))
     numbers = expansion.make("Range", np.array(0, count.dtype.numpy), count, np.array(1, count.dtype.numpy))
     if numbers.dtype is not ids.dtype:
         numbers = expansion.make("Cast", numbers, DstT=ids.dtype)
@@ -279,6 +284,10 @@ def _unsorted_examples() -> Iterator[Example]:
     for dtype in (np.int32, np.int64, np.int8):
         numbers = np.array([[1, -2], [3, 4], [5, 6], [-7, 2]]).astype(dtype)
         yield Example((numbers, np.array([1, 0, 1, 2]), np.array(3, np.int32)), constants=(1, 2), note=f"{dtype.__name__}")
+    for kind in ("float16", "uint8"):
+        small = np.array([[1, 2], [3, 4], [5, 6], [7, 2]]).astype(kind)
+        yield Example((small, ids, five), constants=(1, 2), note=f"{kind}, empty segments")
+    yield Example((np.zeros((0, 2), np.float32), np.zeros(0, np.int32), five), constants=(0, 1), note="nothing")
 
 
 def _sorted_examples() -> Iterator[Example]:
@@ -320,7 +329,8 @@ def _unsorted_spec(fold: str) -> OpSpec:
         evaluate=_evaluate_unsorted,
         to_tflite=_lite_unsorted(fold),
         expand=_expand_unsorted,
-        widens=WIDER if fold in ("Sum", "Prod") else {},  # empty segments hold an end of their own type
+        widens=WIDER if fold in ("Sum", "Prod") else {},
+        by_width=fold in ("Max", "Min"),  # empty segments hold an end of their own type
         wraps=fold in ("Sum", "Prod"),
         examples=_unsorted_examples,
     )
