@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
+from tensorferry.ops.conv_integers import expand_integers
 from tensorferry.ops.conv_maths import evaluate_conv, evaluate_depthwise, group_count
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.fused import FUSED_ACTIVATION_EXAMPLES, JS_FUSED_ACTIVATIONS, js_maybe_fused
@@ -257,7 +258,9 @@ def _js_dense(node: Node, window: Window) -> tuple[dict[str, Any], Temp]:
 
 
 def _expand_groups(graph: Graph, node: Node) -> bool:
-    """A depthwise convolution when each group is one channel, else one convolution a group."""
+    """A depthwise convolution when each group is one channel, else one convolution a group. Integers go their own way."""
+    if node.output.dtype is DType.INT32:
+        return expand_integers(graph, node)
     value, filter_value = node.inputs[:2]
     weights = filter_value.constant
     if weights is None or value.shape is None or node["data_format"] != "NHWC":
@@ -335,6 +338,8 @@ def _conv_examples() -> Iterator[Example]:
     yield use(sample(3, 3, 4, 5), "a filter computed at run time", constants=())
     yield use(sample(2, 1, 4, 2), "narrower than its stride", stride=2)
     yield use(sample(3, 2, 4, 2), "smaller than its stride", stride=3)
+    large = (np.rint(image * 5000).astype(np.int32), np.rint(sample(3, 3, 4, 5) * 900).astype(np.int32))
+    yield Example(large, window_example(stride=2), (1,), note="int32")
     yield use(sample(3, 3, 2, 6), "two groups")
     yield use(sample(3, 3, 1, 8), "groups of one channel", stride=2)
     yield use(sample(3, 3, 4, 5), "channels first", array=sample(2, 4, 7, 9), stride=(2, 1), layout="NCHW")
