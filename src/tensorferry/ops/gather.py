@@ -436,6 +436,7 @@ SPECS = (
         evaluate=_evaluate_top_k,
         to_tflite=_lite_top_k,
         to_tfjs=_js_top_k,
+        widens={**dict.fromkeys((DType.INT16, DType.UINT16), DType.INT32), DType.UINT32: DType.INT64},
         examples=_top_k_examples,
     ),
 )
