@@ -24,7 +24,7 @@ def format_graph(graph: Graph, indent: str = "", *, digests: bool = True) -> str
 def _format_node(node: Node, indent: str, digests: bool) -> list[str]:
     outputs = ", ".join(_describe(value) for value in node.outputs) or node.name
     inputs = ", ".join(value.name for value in node.inputs)
-    graphs = dict(node.graphs())
+    graphs = dict(sorted(node.graphs()))
     nested = [f"{indent}  {key}:\n{format_graph(graph, indent + '    ', digests=digests)}" for key, graph in graphs.items()]
     attrs = "".join(f" {key}={format_attribute(node.attrs[key], digests)}" for key in sorted(node.attrs) if key not in graphs)
     return [f"{indent}{outputs} = {node.op}({inputs}){attrs}", *nested]

@@ -15,6 +15,8 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Shape, Value
 from tensorferry.readers.typing import guess_types, infer_tolerantly
+from tensorferry.tensor import DType
+from tensorferry.wire.signatures import signature
 
 _HANDING_ON = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch", "Identity", "NextIteration", "Exit"})
 _FAMILY = "TensorArray"
@@ -68,6 +70,10 @@ class _Maker:
         """Put a list op there; its outputs take the place of the node's from number `first` on."""
         node, graph = self.node, self.graph
         op, attrs = ops.canonical(op, attrs)
+        takes = signature(op)
+        for key, value, _implied in takes.type_attributes([each.dtype for each in inputs]) if takes is not None else ():
+            if value is not DType.UNKNOWN:
+                attrs.setdefault(key, value)
         probe = Node(node.name, op, inputs, attrs, guess_types(op, attrs, 0))
         try:
             typed = infer_tolerantly(probe)
