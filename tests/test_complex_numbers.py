@@ -23,10 +23,15 @@ from op_harness import (
 )
 from tensorferry import ops
 from tensorferry.errors import UnsupportedError
+from tensorferry.ir import Graph, Port
 from tensorferry.ops.complex_numbers import complex_sample
 from tensorferry.ops.spec import Example
+from tensorferry.passes.complex_numbers import split_complex
+from tensorferry.passes.pipelines import PIPELINES, run, run_pass
 from tensorferry.runtimes import tfjs
 from tensorferry.tensor import Array, DType
+from tensorferry.writers.tfjs import write_tfjs
+from tensorferry.writers.tflite import write_tflite
 
 A, B = complex_sample(2, 3), complex_sample(2, 3, seed=5)
 ROW = complex_sample(3, seed=3)
@@ -100,6 +105,7 @@ def uses() -> Iterator[tuple[str, tuple[Array, ...], dict[str, Any], tuple[int, 
     for op in ("Cumsum", "Cumprod"):
         yield op, (A, AXIS), {}, (1,)
         yield op, (A, AXIS), {"reverse": True}, (1,)
+        yield op, (A, AXIS), {"exclusive": True}, (1,)
     yield "Where", (HOLES,), {}, ()
     yield "Reshape", (A, np.array([3, 2], np.int32)), {}, (1,)
     yield "Transpose", (A, np.array([1, 0], np.int32)), {}, (1,)
@@ -151,3 +157,54 @@ def test_complex_numbers(name: str, tmp_path: Path, session: tfjs.Session) -> No
         except UnsupportedError as error:
             raise AssertionError(f"{target}: {error}") from error
         assert_close(outputs, as_narrowed(made, expected), TOLERANCE)
+
+
+def _rotation() -> Graph:
+    """z = x + iy; outputs Re(z * z) and |z|."""
+    graph = Graph("rotation")
+    for name in ("x", "y"):
+        node = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": ("n", 3)}, name=name)
+        graph.inputs.append(Port(name, node.output))
+    z = ops.add(graph, "Complex", [port.value for port in graph.inputs], name="z").output
+    square = ops.add(graph, "Mul", (z, z), name="square").output
+    graph.outputs = [
+        Port("real", ops.add(graph, "Real", (square,), name="real").output),
+        Port("length", ops.add(graph, "ComplexAbs", (z,), name="length").output),
+    ]
+    return graph
+
+
+def test_nothing_complex_is_left_inside_a_graph() -> None:
+    graph = _rotation()
+    x, y = A.real.copy(), A.imag.copy()
+    before = evaluate_graph(graph, {"x": x, "y": y})
+    assert run_pass(graph, split_complex) == 2  # the product, and the part of it that is asked for
+    run(graph, PIPELINES["tflite"])
+    assert not any(value.dtype is DType.COMPLEX64 for node in graph.nodes for value in node.outputs)
+    assert [port.value.name for port in graph.outputs] == ["real", "length"]
+    after = evaluate_graph(graph, {"x": x, "y": y})
+    assert_close(after, before, 1e-6)
+    assert_close(after[:1], [x * x - y * y], 1e-6)
+    assert run_pass(graph, split_complex) == 0
+
+
+def test_a_complex_value_that_is_an_output_stays_one() -> None:
+    graph = _rotation()
+    square = graph.node("square").output
+    graph.outputs.append(Port("square", square))
+    assert run_pass(graph, split_complex) == 2
+    assert graph.outputs[-1].value.dtype is DType.COMPLEX64
+    assert graph.outputs[-1].value.producer.op == "Complex"
+    z = evaluate_graph(graph, {"x": A.real.copy(), "y": A.imag.copy()})
+    assert_close(z[-1:], [A * A], 1e-6)
+
+
+def test_what_has_no_rule_is_refused_and_not_left_to_a_kernel(tmp_path: Path) -> None:
+    spec = ops.find("Relu")
+    assert spec is not None
+    case = Case("Relu", spec, Example((A,)))
+    for target, write in (("tflite", write_tflite), ("tfjs", write_tfjs)):
+        (tmp_path / target).mkdir()
+        path = tmp_path / target / "model.tflite" if target == "tflite" else tmp_path / target
+        with pytest.raises(UnsupportedError, match="complex numbers"):
+            write(target_graph(case, target, pipeline=True), path)

@@ -63,7 +63,7 @@ def _expand(graph: Graph, node: Node) -> bool:
         kept = steps.make("LogicalAnd", kept, steps.make("NotEqual", labels, _before(steps, labels)))
     counted = steps.make("Cast", kept, DstT=DType.INT32)
     places = steps.make("Sub", steps.make("Cumsum", counted, one, exclusive=False, reverse=False), one)
-    found = steps.make("Where", kept, index_dtype=node["index_dtype"])
+    found = steps.make("Where", kept)
     batch = steps.make(
         "StridedSlice", found, *(np.array(each, np.int32) for each in ([0, 0], [0, 1], [1, 1])), begin_mask=1, end_mask=1
     )
