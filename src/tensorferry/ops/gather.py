@@ -231,6 +231,8 @@ _LITE_GATHER_ND = {
 def _lite_gather_nd(node: Node) -> list[LiteOp]:
     params, indices = node.inputs
     require_dtype(params, tuple(_LITE_GATHER_ND), "GATHER_ND")
+    if indices.shape and indices.shape[-1] == 0:
+        raise Declined("LiteRT's GATHER_ND does not take the whole tensor")
     return [LiteOp("GATHER_ND", (params, narrow_constant(indices)), (node.output,), {}, _LITE_GATHER_ND[params.dtype])]
 
 
@@ -240,9 +242,26 @@ def _js_gather_nd(node: Node) -> list[JsNode]:
     return [JsNode("GatherNd", (params, narrow_constant(indices)), (node.output,), attrs)]
 
 
+def _expand_gather_nd(graph: Graph, node: Node) -> bool:
+    """Indices without numbers pick the whole tensor, as often as there are such indices."""
+    params, indices = node.inputs
+    if not indices.shape or indices.shape[-1] != 0:
+        return False
+    expansion = Expansion(graph, node)
+    static = node.output.static_shape
+    if static is not None:
+        return expansion.finish(expansion.make("BroadcastTo", params, np.array(static, np.int32)))
+    zero, one = np.zeros(1, np.int32), np.ones(1, np.int32)
+    times, sizes = (expansion.make("Shape", each, out_type=DType.INT32) for each in (indices, params))
+    times = expansion.make("StridedSlice", times, zero, zero - 1, one, begin_mask=1)
+    shape = expansion.make("ConcatV2", times, sizes, np.array(0, np.int32))
+    return expansion.finish(expansion.make("BroadcastTo", params, shape))
+
+
 def _gather_nd_examples() -> Iterator[Example]:
     x = sample(3, 4, 2)
     yield Example((x, np.array([[0, 1], [2, 3]], np.int32)), constants=(1,), note="rows")
+    yield Example((np.arange(3, dtype=np.int32), np.zeros((2, 0), np.int32)), constants=(0,), note="the whole, twice")
     yield Example((x, np.array([[[0, 1, 1]], [[2, 3, 0]]])), constants=(1,), note="elements, 64-bit")
     yield Example((x, np.array([[2], [0], [0]], np.int32)), note="computed")
     yield Example((x.astype(np.int32), np.array([1, 2], np.int32)), constants=(1,), note="one, int32")
@@ -416,6 +435,7 @@ SPECS = (
         evaluate=_evaluate_gather_nd,
         to_tflite=_lite_gather_nd,
         to_tfjs=_js_gather_nd,
+        expand=_expand_gather_nd,
         widens=WIDER_OR_BITS,
         examples=_gather_nd_examples,
     ),
