@@ -12,8 +12,8 @@ from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
 from tensorferry.ops.shape import CONTENT_LIMIT
 from tensorferry.ops.sizes import Sizes, count_up
-from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, lite, normalize_axis
-from tensorferry.targets import LiteOp
+from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, lite, normalize_axis, same_in_tfjs
+from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Array, DType
 
 
@@ -114,6 +114,12 @@ def _lite_broadcast_args(node: Node) -> list[LiteOp]:
     if None not in map(length_of, node.inputs):
         raise Declined("sizes that can be counted are compared one by one")  # which older runtimes can do too
     return lite("BROADCAST_ARGS", node)
+
+
+def _js_broadcast_args(node: Node) -> list[JsNode]:
+    if None not in map(length_of, node.inputs):
+        raise Declined("sizes that can be counted are compared one by one")
+    return same_in_tfjs(node)
 
 
 def _expand_broadcast_args(graph: Graph, node: Node) -> bool:
@@ -244,6 +250,7 @@ SPECS = (
         infer=_infer_broadcast_args,
         evaluate=_evaluate_broadcast_args,
         to_tflite=_lite_broadcast_args,
+        to_tfjs=_js_broadcast_args,
         expand=_expand_broadcast_args,
         examples=_broadcast_args_examples,
     ),
