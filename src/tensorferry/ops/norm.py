@@ -19,18 +19,30 @@ from tensorferry.tensor import Array, ArrayTensor, DType, Tensor
 # -- FusedBatchNormV3 ----------------------------------------------------------------------------------------------
 
 
-def _channel_axis(node: Node) -> int:
+LAYOUTS = {"NHWC": (4, 3), "NCHW": (4, 1), "NDHWC": (5, 4), "NCDHW": (5, 1)}
+"""Layout -> rank of the data, and which axis the channels are."""
+
+
+def _layout(node: Node) -> tuple[int, int]:
     layout = node["data_format"]
-    if layout not in ("NHWC", "NCHW"):
+    if layout not in LAYOUTS:
         raise Declined(f"the data format {layout} is not known", attributes=f"data_format={layout}")
-    return 1 if layout == "NCHW" else 3
+    return LAYOUTS[layout]
+
+
+def _rank(node: Node) -> int:
+    return _layout(node)[0]
+
+
+def _channel_axis(node: Node) -> int:
+    return _layout(node)[1]
 
 
 def _infer_fused(node: Node) -> list[Typed]:
     """Six outputs for every version: older nodes have five, of which each means the same."""
     value, scale = node.inputs[:2]
-    if value.rank not in (None, 4):
-        raise Declined(f"its input has rank {value.rank}, not 4")
+    if value.rank not in (None, _rank(node)):
+        raise Declined(f"its input has rank {value.rank}, not {_rank(node)}")
     channels: Dim = UNKNOWN_DIM if value.shape is None else value.shape[_channel_axis(node)]
     if scale.shape is not None and len(scale.shape) == 1 and isinstance(scale.shape[0], int):
         if isinstance(channels, int) and channels != scale.shape[0]:
@@ -42,14 +54,14 @@ def _infer_fused(node: Node) -> list[Typed]:
 
 def _evaluate_fused(node: Node, array: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
     axis = _channel_axis(node)
-    if array.ndim != 4 or any(each.shape != (array.shape[axis],) for each in (scale, offset)):
-        raise Declined("its input must have rank 4, its scale and offset one element a channel")
+    if array.ndim != _rank(node) or any(each.shape != (array.shape[axis],) for each in (scale, offset)):
+        raise Declined(f"its input must have rank {_rank(node)}, its scale and offset one element a channel")
     real = array.astype(np.float32, copy=False) if array.dtype == np.float16 else array
     reserved, moved = (mean, variance), (mean, variance)
     if node["is_training"]:
         (mean, variance), moved = _batch_statistics(node, real, mean, variance)
         reserved = (mean, variance)
-    shape = [-1 if each == axis else 1 for each in range(4)]
+    shape = [-1 if each == axis else 1 for each in range(array.ndim)]
     slope = scale / np.sqrt(variance + np.float32(node["epsilon"]))
     result = (real - mean.reshape(shape)) * slope.reshape(shape) + offset.reshape(shape)
     return result.astype(array.dtype, copy=False), *moved, *reserved, np.empty(0, np.float32)
@@ -58,7 +70,7 @@ def _evaluate_fused(node: Node, array: Array, scale: Array, offset: Array, mean:
 def _batch_statistics(node: Node, array: Array, mean: Array, variance: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Mean and variance of this batch, and the running ones after it; only the running variance is the unbiased one."""
     axis = _channel_axis(node)
-    outer = tuple(each for each in range(4) if each != axis)
+    outer = tuple(each for each in range(array.ndim) if each != axis)
     now, spread = array.mean(axis=outer), array.var(axis=outer)
     count = array.size // max(array.shape[axis], 1)
     unbiased = spread * np.float32(count / max(count - 1, 1))
@@ -126,7 +138,7 @@ def _constant_affine(parts: Expansion) -> tuple[Value, Value]:
     scale, offset, mean, variance = (each.array().astype(np.float64) for each in tensors if each is not None)
     with np.errstate(invalid="ignore"):  # a negative variance makes NaN, here as there
         slope = scale / np.sqrt(variance + float(node["epsilon"]))
-    shape = (-1, 1, 1) if _channel_axis(node) == 1 else (-1,)
+    shape = (-1, *[1] * (_rank(node) - 2)) if _channel_axis(node) == 1 else (-1,)
     dtype = node.inputs[0].dtype.numpy
     shift = offset - mean * slope
     return (
@@ -146,7 +158,9 @@ def _computed_affine(parts: Expansion) -> tuple[Value, Value]:
 
 def _over_image(parts: Expansion, vector: Value) -> Value:
     """One element a channel, shaped so that it stretches over the node's image."""
-    return vector if _channel_axis(parts.node) == 3 else parts.make("Reshape", vector, np.asarray([-1, 1, 1], np.int32))
+    if _channel_axis(parts.node) != 1:
+        return vector
+    return parts.make("Reshape", vector, np.asarray([-1, *[1] * (_rank(parts.node) - 2)], np.int32))
 
 
 def _expand_training(parts: Expansion, statistics: bool) -> bool:
@@ -158,7 +172,7 @@ def _expand_training(parts: Expansion, statistics: bool) -> bool:
         return False
     if statistics and (shape is None or node["exponential_avg_factor"] != 1):
         return False
-    outer = np.asarray([each for each in range(4) if each != _channel_axis(node)], np.int32)
+    outer = np.asarray([each for each in range(_rank(node)) if each != _channel_axis(node)], np.int32)
     mean = parts.make("Mean", value, outer, keep_dims=True)
     centred = parts.make("Sub", value, mean)
     variance = parts.make("Mean", parts.make("Square", centred), outer, keep_dims=True)
