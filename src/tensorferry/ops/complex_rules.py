@@ -255,13 +255,15 @@ def _taken_apart(parts: Parts, pair: Pair, axis: int, size: int) -> list[Pair]:
 def _cumprod(parts: Parts, node: Node) -> bool:
     value, axis_value = node.inputs
     shape = value.shape
-    if shape is None or axis_value.constant is None or node["exclusive"]:
+    if shape is None or axis_value.constant is None:
         return False
     axis = int(axis_value.constant.array()) % len(shape)
     if not isinstance(shape[axis], int) or not 0 < int(shape[axis]) <= MOST_FACTORS:
         return False
     slices = _taken_apart(parts, parts.split(value), axis, int(shape[axis]))
     slices = slices[::-1] if node["reverse"] else slices
+    if node["exclusive"]:
+        slices = [Pair(parts.make("OnesLike", slices[0].re), None), *slices[:-1]]
     for at in range(1, len(slices)):
         slices[at] = parts.multiply(slices[at - 1], slices[at])
     slices = slices[::-1] if node["reverse"] else slices
