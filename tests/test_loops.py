@@ -305,6 +305,21 @@ def test_control_inputs_that_were_stripped_off_constants_are_made_up_for(tmp_pat
         close(evaluate_graph(graph, feeds(graph, n))["result"], arrays[0])
 
 
+def test_what_is_decided_inside_a_loop_is_told(tmp_path: Path) -> None:
+    def build() -> None:
+        n = number()
+        start = v1.placeholder(tf.float32, (2,), name="x")
+
+        def body(i: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return i + 1, tf.cast(tf.cast(y, tf.float64) * 0.5, tf.float32)
+
+        tf.identity(v1.while_loop(lambda i, _y: i < n, body, [0, start])[1], name="result")
+
+    report = tensorferry.convert(freeze(tmp_path / "net.pb", build), tmp_path / "net.tflite")
+    assert report.verified
+    assert any("float64" in notice for notice in report.targets[0].notices)
+
+
 def test_a_choice_that_nothing_decides_is_refused_with_the_reason(tmp_path: Path) -> None:
     def build() -> None:
         number()

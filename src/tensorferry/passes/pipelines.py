@@ -174,8 +174,18 @@ def run_pass(graph: Graph, each: Pass) -> int:
     """One pass, verified. GraphError names the pass."""
     changes = each(graph)
     if changes:
+        _lift_notices(graph)
         try:
             verify(graph, infer_known)
         except (GraphError, NodeError) as error:
             raise GraphError(f"after the pass {each.__name__}: {error.what}", where=error.where, why=error.why) from error
     return changes
+
+
+def _lift_notices(graph: Graph) -> None:
+    """What was decided inside of branches and bodies is told with the rest."""
+    for node in graph.nodes:
+        for _key, nested in node.graphs():
+            _lift_notices(nested)
+            graph.notices += [notice for notice in nested.notices if notice not in graph.notices]
+            nested.notices.clear()
