@@ -197,7 +197,8 @@ def _compare(op: str) -> Rule:
 
 def _where(parts: Parts, node: Node) -> bool:
     set_ = parts.do("LogicalNot", parts.is_zero(parts.split(node.inputs[0])))
-    return parts.finish(parts.make("Where", set_))
+    places, dtype = parts.make("Where", set_), node.output.dtype
+    return parts.finish(places if places.dtype is dtype else parts.make("Cast", places, DstT=dtype))
 
 
 def _cast(parts: Parts, node: Node) -> bool:
