@@ -174,10 +174,11 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
     }
 )
 NEEDS_KNOWN_BATCH = {
-    "tflite": NEEDS_KNOWN_BATCH_ANYWHERE | {"BatchMatMulV2"},
+    "tflite": NEEDS_KNOWN_BATCH_ANYWHERE | {"BatchMatMulV2", "MatMul"},
     "tfjs": NEEDS_KNOWN_BATCH_ANYWHERE
     | {
         "BatchMatMulV2",
+        "MatMul",
         "Lstm",
         "BroadcastArgs",
         "ReduceJoin",

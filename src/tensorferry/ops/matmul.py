@@ -88,13 +88,18 @@ def _adjoint(node: Node, array: Array) -> Array:
 # -- TensorFlow Lite -----------------------------------------------------------------------------------------------
 
 
+def _refuse_nothing(node: Node) -> None:
+    """A sum of no products is 0; XNNPACK refuses it, and TensorFlow.js's WebAssembly leaves its memory as it was."""
+    if _sides(node.inputs[0], _turns(node)[0])[1] == 0:
+        raise Declined("there is nothing to sum")
+
+
 def _lite_product(node: Node) -> Sequence[LiteOp]:
     """FULLY_CONNECTED when the second operand is a constant matrix, else BATCH_MATMUL."""
     require_float32(node)
     one, other = node.inputs[:2]
     turn_one, turn_other = _turns(node)
-    if _sides(one, turn_one)[1] == 0:
-        raise Declined("there is nothing to sum, which XNNPACK does not know")
+    _refuse_nothing(node)
     ranks = [2 if node.op == "MatMul" else each.rank for each in (one, other)]
     if None in ranks:
         if node.op == "MatMul" or len(node.inputs) > 2:
@@ -158,6 +163,7 @@ def _stretches_in_front(short: tuple[Dim, ...], long: tuple[Dim, ...]) -> bool:
 
 def _js_product(node: Node) -> Sequence[JsNode]:
     require_float32(node)
+    _refuse_nothing(node)
     other = node.inputs[1]
     turn_one, turn_other = _turns(node)
     attrs = {"T": node.output.dtype, "transpose_a": turn_one, "transpose_b": turn_other}
@@ -170,6 +176,7 @@ def _js_product(node: Node) -> Sequence[JsNode]:
 def _js_batched(node: Node) -> Sequence[JsNode]:
     """A bias is added by an op of its own: the WebAssembly backend's _FusedMatMul adds it wrongly to batches."""
     require_float32(node)
+    _refuse_nothing(node)
     _refuse_crossed_batches(node)
     output = node.output
     turn_one, turn_other = _turns(node)
@@ -200,6 +207,7 @@ def _matmul_examples() -> Iterator[Example]:
     yield Example((sample(3, 5), sample(5, 4), sample(4)), {"activation": "Relu6"}, (2,), note="both computed, bias and Relu6")
     yield Example((sample(3, 5), sample(5, 4)), {"activation": "Relu6"}, (), note="both computed, Relu6")
     yield Example((sample(0, 5), sample(5, 4)), {}, (1,), note="no rows")
+    yield Example((sample(2, 0), sample(0, 3)), {}, (), note="nothing to sum")
     yield from whole_examples((3, 4), "transpose_a", "transpose_b")
     pair = (sample(3, 4) + 1j * sample(3, 4, seed=1), sample(2, 4) - 2j * sample(2, 4, seed=1))
     yield Example(tuple(each.astype(np.complex64) for each in pair), {"transpose_b": True}, (), note="complex")
