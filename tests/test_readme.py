@@ -37,7 +37,7 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_and_scripts_work_in_the_order_given(here, capsys):
     found = commands()
-    assert {words[0] for words in found} == {"check", "convert", "inspect", "verify"}
+    assert {words[0] for words in found} == {"check", "convert", "freeze", "inspect", "verify"}
     for words in found:
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (words, result.output)

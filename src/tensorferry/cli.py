@@ -276,7 +276,7 @@ def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], *
 def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
     """Convert a model to TensorFlow Lite, TensorFlow.js or both, and prove the result.
 
-    SOURCE is a graph (.pb), a SavedModel folder, or the .meta file of a checkpoint; found by content.
+    SOURCE is a graph (.pb, .pbtxt), a SavedModel or TensorFlow.js folder, or the .meta file of a checkpoint; found by content.
 
     \b
     Example:
