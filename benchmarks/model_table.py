@@ -1,4 +1,4 @@
-"""Which frozen graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
+"""Which graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
 
 Each model is converted by the command line in a process of its own, once for each target, with inputs and outputs found by the tool
 unless OPTIONS says otherwise. For what is refused the missing ops are listed; where none is, the reason that the error gives.
@@ -27,6 +27,8 @@ OPTIONS = {
     "cifar_frozen_variadic/frozen_model_variadic_input_shape.pb": "--shape Input=-1,32,32,3",
     "edge_ai_crespum/frozen_model.pb": "--shape netin=1,784",
     "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,49,10",
+    "kws_arm_gru_S/GRU_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,25,10",
+    "tf2onnx_gru/frozen.pb": "--shape X=1,28,28",
     "tf2onnx_regression_pb/frozen.pb": "--shape X=4",
 }
 """For models that leave a needed shape open, or that begin with ops of another kind; tried after the model as it is."""
@@ -41,15 +43,26 @@ class Entry:
     obstacles: dict[str, str] = field(default_factory=dict)
 
 
-def frozen_graphs(folder: Path) -> Iterator[Entry]:
+FILES = {
+    "frozen_pb": ("*.pb",),
+    "saved_model": ("saved_model.pb", "saved_model.pbtxt"),
+    "checkpoint": ("*.meta",),
+    "tfjs_graph": ("model.json", "tensorflowjs_model.pb"),
+}
+"""Kind of the manifest -> the files that stand for its models."""
+FOLDERS = frozenset({"saved_model", "tfjs_graph"})
+"""Kinds whose models are the folder of that file."""
+
+
+def models(folder: Path) -> Iterator[Entry]:
     with open(folder / "MANIFEST.tsv", encoding="utf-8", newline="") as manifest:
         for row in csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if row["kind"] == "frozen_pb":
-                for path in sorted((folder / row["name"]).rglob("*.pb")):
-                    name = str(path.relative_to(folder))
-                    yield Entry(name, row["what"])
-                    if name in OPTIONS:
-                        yield Entry(name, row["what"], OPTIONS[name])
+            found = {path for pattern in FILES.get(row["kind"], ()) for path in (folder / row["name"]).rglob(pattern)}
+            for path in sorted({path.parent if row["kind"] in FOLDERS else path for path in found}):
+                name = str(path.relative_to(folder))
+                yield Entry(name, row["what"])
+                if name in OPTIONS:
+                    yield Entry(name, row["what"], OPTIONS[name])
 
 
 def run(*words: str | Path) -> tuple[int, dict[str, Any]]:
@@ -85,7 +98,7 @@ def judge(code: int, said: dict[str, Any]) -> tuple[str, str]:
 
 
 def try_all(folder: Path) -> list[Entry]:
-    entries = list(frozen_graphs(folder))
+    entries = list(models(folder))
     for entry in entries:
         for kind, name in TARGETS.items():
             with tempfile.TemporaryDirectory() as scratch:
@@ -118,9 +131,10 @@ def render(entries: list[Entry], folder: Path) -> str:
     lines = [
         "# Real models",
         "",
-        "Frozen graphs that others trained, converted as they are. Made by `python benchmarks/model_table.py`; do not edit.",
+        "Frozen graphs, SavedModels, checkpoints and TensorFlow.js graph models that others trained, converted as they are.",
+        "Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {count} graphs, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
+        f"Of {count} models, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
