@@ -22,14 +22,13 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[Labels], L
     """Labels of each operand's axes and of the result's. Axes of an ellipsis are counted from the right: `.0` is the last."""
     text = equation.replace(" ", "")
     sources, arrow, result = text.partition("->")
+    if not arrow:
+        raise Declined("its equation has no '->'", attributes=f"equation={equation}")
     terms = sources.split(",")
     if len(terms) != len(ranks):
         raise Declined(f"its equation names {len(terms)} operands, it has {len(ranks)}", attributes=f"equation={equation}")
     operands = [_labels(term, rank) for term, rank in zip(terms, ranks, strict=True)]
     covered = max((sum(label.startswith(".") for label in labels) for labels in operands), default=0)
-    if not arrow:
-        single = sorted(letter for letter in set(sources) - set(",.") if sources.count(letter) == 1)
-        return operands, (*_ellipsis(covered), *single)
     return operands, _labels(result, len(result.replace("...", "")) + (covered if "..." in result else 0))
 
 
@@ -232,11 +231,10 @@ def _examples() -> Iterator[Example]:
         ("ijji->j", (2, 3, 3, 2)),
         ("...ij->...ji", (2, 2, 3)),
         ("...->...", (2, 3)),
-        ("ba", (2, 3)),
     ):
         yield Example((sample(*shape),), {"equation": equation}, note=equation)
     yield _two("ij,jk->ik", (2, 3), (3, 4))
-    yield _two("ij,jk", (2, 3), (3, 4), constants=(1,))
+    yield _two("ij,jk->ki", (2, 3), (3, 4), constants=(1,))
     yield _two("ji,jk->ki", (3, 2), (3, 4))
     yield _two("i,i->", (3,), (3,))
     yield _two("i,j->ij", (3,), (2,))

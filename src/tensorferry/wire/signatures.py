@@ -59,12 +59,12 @@ class Signature:
     def type_attributes(self, inputs: Sequence[DType]) -> Iterator[tuple[str, Any, bool]]:
         """(attribute, value, may be left out) of all that follow from the types of these inputs, numbers of inputs among them.
 
-        At most one argument may stand for several tensors: it takes what the others leave.
+        At most one argument may stand for several tensors, or several for the same number: they take what the others leave.
         """
         several = [argument for argument in self.inputs if argument.count or argument.listed]
-        if len(several) > 1:
+        if len(several) > 1 and (several[0].listed or len({argument.count for argument in several}) > 1):
             return
-        spare = len(inputs) - len(self.inputs) + len(several)
+        spare = (len(inputs) - len(self.inputs) + len(several)) // max(1, len(several))
         at = 0
         for argument in self.inputs:
             size = spare if argument in several else 1
