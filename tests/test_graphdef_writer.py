@@ -68,6 +68,8 @@ def test_every_op_that_is_built_is_taken_by_tensorflow() -> None:
         for number, example in enumerate(spec.examples()):
             if "activation" in example.attrs or (spec.takes_bias and len(example.inputs) > 2):
                 continue
+            if spec.name == "Einsum" and len(example.inputs) > 2:  # tf.einsum writes several of two operands each
+                continue
             try:
                 run_import(serialize_graphdef(as_graph(spec.name, example)))
             except ValueError as error:
