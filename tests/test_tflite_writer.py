@@ -291,22 +291,22 @@ def test_the_same_bytes_under_two_shapes_share_a_buffer(path):
 
 
 def test_identity_knows_what_hands_out_the_same_bytes(tmp_path):
-    (tmp_path / "weights").write_bytes(bytes(40000))
+    (tmp_path / "weights").write_bytes(bytes(160_000))
     file = SourceFile(tmp_path / "weights")
-    tensor = FileTensor(file, 0, DType.FLOAT32, (100, 100))
-    twin = FileTensor(file, 0, DType.FLOAT32, (10000,))
+    tensor = FileTensor(file, 0, DType.FLOAT32, (200, 200))
+    twin = FileTensor(file, 0, DType.FLOAT32, (40_000,))
     assert identity_of(tensor) == identity_of(twin)
     assert identity_of(TransposedTensor(tensor, (1, 0))) == identity_of(
-        TransposedTensor(FileTensor(file, 0, DType.FLOAT32, (100, 100)), (1, 0))
+        TransposedTensor(FileTensor(file, 0, DType.FLOAT32, (200, 200)), (1, 0))
     )
     others = [
         tensor,
         TransposedTensor(tensor, (1, 0)),
-        TransposedTensor(FileTensor(file, 0, DType.FLOAT32, (50, 200)), (1, 0)),
+        TransposedTensor(FileTensor(file, 0, DType.FLOAT32, (100, 400)), (1, 0)),
         CastTensor(tensor, DType.FLOAT16),
         CastTensor(tensor, DType.INT32),
-        FileTensor(file, 4, DType.FLOAT32, (99, 100)),
-        ArrayTensor(np.zeros((100, 100), np.float32)),
+        FileTensor(file, 4, DType.FLOAT32, (199, 200)),
+        ArrayTensor(np.zeros((200, 200), np.float32)),
     ]
     assert len({identity_of(each) for each in others}) == len(others)
 
