@@ -27,9 +27,14 @@ OPTIONS = {
     "cifar_frozen_variadic/frozen_model_variadic_input_shape.pb": "--shape Input=-1,32,32,3",
     "edge_ai_crespum/frozen_model.pb": "--shape netin=1,784",
     "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,49,10",
+    "counter_sm": "--signature incr_counter",
     "kws_arm_gru_S/GRU_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,25,10",
-    "tf2onnx_gru/frozen.pb": "--shape X=1,28,28",
+    "mtcnn_blaueck/mtcnn.pb": "--shape min_size= --shape factor= --shape input=120,100,3",
+    "rust_regression_sm": "--signature w",
+    "tf2onnx_gru/frozen.pb": "--shape X=3,28,28",
+    "tf2onnx_regression_ckpt/model.meta": "--shape X=4",
     "tf2onnx_regression_pb/frozen.pb": "--shape X=4",
+    "tf2onnx_regression_sm": "--shape X=4",
 }
 """For models that leave a needed shape open, or that begin with ops of another kind; tried after the model as it is."""
 

@@ -16,6 +16,7 @@ MODELS = Path(os.environ.get("TENSORFERRY_MODELS") or "../shared/models")
 pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason=f"there is no folder of real models at {MODELS}")
 
 VERIFIED = {
+    "dtln_sm": {},
     "posenet050_frozen_pb/model-mobilenet_v1_050.pb": {},
     "openpose_mobilenet_v2_small/graph_opt.pb": {},
     "char_rnn_receipts/frozen_model_mobile.pb": {},

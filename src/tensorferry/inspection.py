@@ -397,8 +397,19 @@ def _describe_support(nodes: Sequence[Node], target: str) -> Support:
     return Support(target, **{kind: dict(sorted(count.items())) for kind, count in counts.items()})
 
 
-_RESOLVED = ("VarHandleOp", "ReadVariableOp", "Variable", "Assign", "HashTable", "LookupTable", "InitializeTable")
-"""How the names of ops begin that a reader makes constants, inputs and outputs of, where the file tells their values."""
+_RESOLVED = (
+    "VarHandleOp",
+    "ReadVariableOp",
+    "Variable",
+    "Assign",
+    "HashTable",
+    "LookupTable",
+    "InitializeTable",
+    "TensorList",
+    "EmptyTensorList",
+)
+"""How the names of ops begin of which readers and passes make something else, wherever they can: variables and tables become
+constants, inputs and outputs; lists of tensors become tensors."""
 
 
 def _support(op: str, target: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tensorferry import ops
 from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Quantization, Shape, Typed, Value, format_shape
@@ -15,7 +17,7 @@ from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
 from tensorferry.targets import LiteBody, LiteOp, Ref, Temp
-from tensorferry.tensor import CastTensor, DType, Tensor
+from tensorferry.tensor import ArrayTensor, CastTensor, DType, Tensor
 from tensorferry.wire import tflite_schema
 from tensorferry.writers.tflite_payload import Payload, identity_of, root_of
 
@@ -209,10 +211,18 @@ class _Lowering:
     # -- variables -------------------------------------------------------------------------------------------------
 
     def _read_variable(self, port: Port) -> tuple[int, ...]:
-        """A variable's value before the run, and, once, the first of all. Everything else comes between reading and assigning."""
+        """A variable's value before the run, and, once, the first of all. Everything else comes between reading and assigning.
+
+        Floats are kept as their bits: XNNPACK takes float variables over, and crashes where it reads and assigns one in two parts.
+        """
         first = self._graph.states[port.name].first
         dtype = port.value.dtype
         tensor = first if first.dtype is dtype else CastTensor(first, dtype)
+        kept: Value | Temp = port.value
+        views: list[LiteOp] = []
+        if dtype is DType.FLOAT32:
+            tensor, kept = _bits_of(tensor), Temp("bits", DType.INT32, port.value.shape)
+            views = [LiteOp("BITCAST", (kept,), (port.value,))]
         options = {"container": "", "shared_name": port.name}
         filled, handle = (Temp("handle", DType.RESOURCE, (1,)) for _ in range(2))
         assign = (LiteOp("VAR_HANDLE", (), (filled,), options), LiteOp("ASSIGN_VARIABLE", (filled, tensor), ()))
@@ -220,7 +230,8 @@ class _Lowering:
             [
                 LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": LiteBody(f"{port.name}/first", assign)}),
                 LiteOp("VAR_HANDLE", (), (handle,), options),
-                LiteOp("READ_VARIABLE", (handle,), (port.value,)),
+                LiteOp("READ_VARIABLE", (handle,), (kept,)),
+                *views,
             ],
             port.name,
         )
@@ -228,9 +239,15 @@ class _Lowering:
 
     def _assign_variable(self, named: tuple[str, Value]) -> tuple[int, ...]:
         name, value = named
+        kept: Value | Temp = value
+        views: list[LiteOp] = []
         handle = Temp("handle", DType.RESOURCE, (1,))
+        if value.dtype is DType.FLOAT32:
+            kept = Temp("bits", DType.INT32, value.shape)
+            views = [LiteOp("BITCAST", (value,), (kept,))]
         options = {"container": "", "shared_name": name}
-        self.add_operators([LiteOp("VAR_HANDLE", (), (handle,), options), LiteOp("ASSIGN_VARIABLE", (handle, value), ())], name)
+        assign = (LiteOp("VAR_HANDLE", (), (handle,), options), LiteOp("ASSIGN_VARIABLE", (handle, kept), ()))
+        self.add_operators([*views, *assign], name)
         return ()
 
     # -- nodes -----------------------------------------------------------------------------------------------------
@@ -343,3 +360,7 @@ def _lower(node: Node) -> Sequence[LiteOp]:
 
 def _join(owner: str, label: str) -> str:
     return f"{owner}/{label}" if owner else label
+
+
+def _bits_of(tensor: Tensor) -> Tensor:
+    return ArrayTensor(np.asarray(tensor.array(), order="C").view(np.int32), DType.INT32)
