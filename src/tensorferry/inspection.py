@@ -398,15 +398,8 @@ def _describe_support(nodes: Sequence[Node], target: str) -> Support:
 
 
 _RESOLVED = (
-    "VarHandleOp",
-    "ReadVariableOp",
-    "Variable",
-    "Assign",
-    "HashTable",
-    "LookupTable",
-    "InitializeTable",
-    "TensorList",
-    "EmptyTensorList",
+    *("VarHandleOp", "ReadVariableOp", "Variable", "Assign", "HashTable", "LookupTable", "InitializeTable"),
+    *("TensorList", "EmptyTensorList"),
 )
 """How the names of ops begin of which readers and passes make something else, wherever they can: variables and tables become
 constants, inputs and outputs; lists of tensors become tensors."""
