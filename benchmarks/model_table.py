@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,10 +30,13 @@ OPTIONS = {
     "kws_arm_ds_cnn_S/DS_CNN_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,49,10",
     "counter_sm": "--signature incr_counter",
     "kws_arm_gru_S/GRU_S.pb": "--inputs Mfcc --outputs labels_softmax --shape Mfcc=1,25,10",
-    "mtcnn_blaueck/mtcnn.pb": "--shape min_size= --shape factor= --shape input=120,100,3",
+    "mtcnn_blaueck/mtcnn.pb": "--shape min_size= --shape factor=",
+    "mtcnn_all_ckpt/mtcnn-3000000.meta": " ".join(
+        f"--shape {name}=1,{size},{size},3" for name, size in (("Placeholder", 12), ("Placeholder_1", 24), ("Placeholder_2", 48))
+    ),
     "rust_regression_sm": "--signature w",
     "tf2onnx_gru/frozen.pb": "--shape X=3,28,28",
-    "tf2onnx_regression_ckpt/model.meta": "--shape X=4",
+    "tf2onnx_regression_ckpt/model.meta": "--shape X=4 --shape Y=4",
     "tf2onnx_regression_pb/frozen.pb": "--shape X=4",
     "tf2onnx_regression_sm": "--shape X=4",
 }
@@ -122,7 +126,7 @@ def try_all(folder: Path) -> list[Entry]:
 
 def clean(text: str, folder: Path, limit: int = 400) -> str:
     """One line for a page: no machine paths, no newlines."""
-    text = " ".join(text.replace(f"{folder}/", "").split())
+    text = " ".join(re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+/", "", text.replace(f"{folder}/", "")).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
