@@ -353,6 +353,8 @@ def test_real_graphs_hold_what_tensorflow_says(name: str, tmp_path: Path) -> Non
     raised = {each.name for each in proto.node} - {each.name for each in graph.nodes}
     assert bool(raised) == any(each.op == "Switch" for each in proto.node), "only loops and conditions become something else"
     kinds = {each.name: each.op for each in proto.node}
+    made = [each.name for each in graph.nodes if each.name not in kinds and each.op not in ("If", "While")]
+    assert not made or any(each.op.startswith("TensorArray") for each in proto.node), made
     for each in graph.nodes:
         kind = kinds.get(each.name, "")  # of what has been made beside a list: none
         if each.op in ("If", "While") or kind in ("", "Exit", "Merge") or kind.startswith("TensorArray"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,13 @@ def test_a_graph_that_draws_is_converted_and_said_to_draw(target: str, tmp_path:
     result = tensorferry.convert(source, tmp_path / target)
     assert any("'y'" in notice and "random" in notice for notice in result.notices)
     assert not any("'z'" in notice for notice in result.notices)
+    if result.targets[0].check.status == "not verified":
+        pytest.skip(result.targets[0].check.reason)
+    y, z = result.targets[0].check.outputs
+    assert math.isnan(y.relative), "no figure is made up for what has none"
+    assert 0 <= z.relative < 1e-6
+    assert result.targets[0].check.worst == z.relative
+    assert json.loads(result.to_json())["targets"][0]["check"]["outputs"][0]["relative"] is None
 
 
 def test_another_distribution_fails() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -42,11 +43,16 @@ class Reference:
 
 def drawn_outputs(graph: Graph) -> frozenset[str]:
     """Names of the outputs that come of numbers drawn at random, here or in a nested graph."""
+    drawn = drawn_values(graph)
+    return frozenset(port.name for port in graph.outputs if port.value in drawn)
+
+
+def drawn_values(graph: Graph) -> set[Value]:
     touched: set[Value] = set()
     for node in graph.nodes:
         if draws(node) or any(value in touched for value in node.inputs):
             touched.update(node.outputs)
-    return frozenset(port.name for port in graph.outputs if port.value in touched)
+    return touched
 
 
 def draws(node: Node) -> bool:
@@ -72,7 +78,7 @@ class Check:
     @property
     def worst(self) -> float:
         """The largest relative error over all outputs."""
-        return max((output.relative for output in self.outputs), default=0.0)
+        return max((output.relative for output in self.outputs if not math.isnan(output.relative)), default=0.0)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -191,7 +197,7 @@ def find_first_wrong(runtime: Any, path: Path, reference: Reference, tolerance: 
         found = runtime.run(path, reference.inputs, keep_intermediates=True).intermediates
     except FerryError:
         return ""
-    search = _FirstWrong(found, tolerance)
+    search = _FirstWrong(found, tolerance, drawn_values(reference.graph))
     evaluate_graph(reference.graph, reference.inputs, search)
     return search.verdict
 
@@ -214,10 +220,12 @@ class _FirstWrong:
 
     found: Mapping[str, Array]
     tolerance: float
+    drawn: Collection[Value]
+    """What differs in each run, and so tells nothing."""
     verdict: str = field(default="")
 
     def __call__(self, value: Value, array: Array) -> None:
-        if self.verdict or value.name not in self.found:
+        if self.verdict or value.name not in self.found or value in self.drawn:
             return
         error = compare_arrays(value.name, array, self.found[value.name], self.tolerance)
         if not error.passed:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tensorferry.assessment import Assessment, BackendRow, OpRow
 from tensorferry.check import Check
+from tensorferry.comparison import OutputError
 from tensorferry.cutting import advise
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
@@ -141,6 +142,14 @@ def _status(check: Check) -> Text:
     return text
 
 
+def _mark(output: OutputError) -> Text:
+    if not output.passed:
+        return Text(output.problem or "wrong", style="bold red")
+    if 0 in output.shape:
+        return Text("empty: nothing to compare", style="yellow")
+    return Text(output.problem or "ok", style="yellow" if output.problem else "green")
+
+
 def _render_check(check: Check) -> list[RenderableType]:
     """A line for each output that was compared; nothing where none was."""
     if not check.outputs:
@@ -151,10 +160,10 @@ def _render_check(check: Check) -> list[RenderableType]:
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     table.add_column("", overflow="fold", min_width=2)
     for output in check.outputs:
-        mark = Text("ok", style="green") if output.passed else Text(output.problem or "wrong", style="bold red")
         figures = (output.max_absolute, output.mean_absolute, output.relative)
+        shown = ["" if math.isnan(figure) else f"{figure:.2e}" for figure in figures]
         cosine = "" if math.isnan(output.cosine) else f"{output.cosine:.9f}"
-        table.add_row(output.name, *(f"{figure:.2e}" for figure in figures), cosine, mark)
+        table.add_row(output.name, *shown, cosine, _mark(output))
     remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
     return [table, *(Text(remark, style="red") for remark in remarks if remark)]
 
