@@ -1,0 +1,62 @@
+"""Commands that look at models and write nothing: inspect, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tensorferry.cli.shared import FACE, ORIGIN, PORTS, SOURCE, command, parse_shapes
+
+if TYPE_CHECKING:
+    from tensorferry.console import Screen
+
+
+@click.command()
+@SOURCE
+@ORIGIN
+@click.option("--nodes", is_flag=True, help="List every node: index, name, tensor, shape, type.")
+@click.option("--layers", is_flag=True, help="List parameters and multiply-accumulates of each layer.")
+@FACE
+@command
+def inspect(screen: Screen, source: Path, nodes: bool, layers: bool, **options: Any) -> None:
+    """Show what a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
+
+    \b
+    Example:
+      tensorferry inspect posenet.pb --nodes
+    """
+    from tensorferry.conversion import inspect as inspect_model  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        progress("read")
+        inspection = inspect_model(source, **options)
+    screen.show_inspection(inspection, nodes=nodes, layers=layers)
+
+
+@click.command()
+@SOURCE
+@ORIGIN
+@PORTS
+@click.option("--to", default="tflite,tfjs", show_default=True, metavar="KINDS", help="Targets to look at.")
+@FACE
+@command
+def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], **options: Any) -> None:
+    """Say what a conversion will meet: ops that are direct, rewritten or impossible, and where the result can run.
+
+    Nothing is converted. Exit code 2 when a target cannot do it.
+
+    \b
+    Example:
+      tensorferry check posenet.pb --to tflite,tfjs
+    """
+    from tensorferry.conversion import assess  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        progress("check")
+        kinds: Any = [kind.strip() for kind in to.split(",")]
+        assessments = assess(source, kinds, input_shapes=parse_shapes(input_shape), **options)
+    screen.show_assessments(assessments, source)
+    if not all(each.possible for each in assessments.values()):
+        raise click.exceptions.Exit(2)

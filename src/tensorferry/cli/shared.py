@@ -1,0 +1,131 @@
+"""Options that several commands share, and what every command does about errors."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from tensorferry.errors import FerryError, OptionError
+
+if TYPE_CHECKING:
+    from tensorferry.console import Screen
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def stack(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, shown in this order."""
+    return lambda function: functools.reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
+
+
+SOURCE = click.argument("source", type=click.Path(path_type=Path))
+ORIGIN = stack(
+    click.option("--signature", metavar="NAME", help="Signature of a SavedModel. The default one when not given."),
+    click.option("--tags", metavar="A,B", help="Tags of a SavedModel's graph; that for serving when not given."),
+    click.option(
+        "--checkpoint",
+        metavar="PREFIX",
+        type=click.Path(path_type=Path),
+        help="Checkpoint with the values of the graph's variables: its path without .index, or its folder.",
+    ),
+)
+PORTS = stack(
+    click.option("--inputs", metavar="A,B", help="Input nodes, in the order wanted. Found when not given."),
+    click.option("--outputs", metavar="A,B", help="Output nodes, in the order wanted. Found when not given."),
+    click.option(
+        "--shape",
+        "--input-shape",
+        "input_shape",
+        metavar="NAME=1,224,224,3",
+        multiple=True,
+        help="Shape of an input; -1 leaves a size open. May be repeated.",
+    ),
+    click.option("--fixed", is_flag=True, help="Leave no size open: a batch becomes 1. LiteRT.js wants it so."),
+)
+PROOF = stack(
+    click.option(
+        "--verify-inputs",
+        metavar="FILE.npz",
+        type=click.Path(path_type=Path),
+        help="Verify on these values, not on random ones.",
+    ),
+    click.option("--reference", default="numpy", show_default=True, help="numpy, or tensorflow if installed."),
+    click.option("--tolerance", default=1e-4, show_default=True, help="Accepted error, relative to an output's largest value."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random values."),
+)
+FACE = stack(
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
+    click.option("--log-level", default="warning", metavar="LEVEL", help="debug, info, warning or error."),
+)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a function a Screen for its `--json` and `--quiet`; turn errors into one readable block and an exit code."""
+
+    @functools.wraps(function)
+    def run(as_json: bool, quiet: bool, log_level: str, **arguments: Any) -> None:
+        from tensorferry.console import Screen  # noqa: PLC0415 - what prints is loaded by those who print
+
+        screen = Screen(quiet=quiet, as_json=as_json)
+        try:
+            _start_logging(log_level)
+            function(screen, **arguments)
+            sys.stdout.flush()
+        except FerryError as error:
+            _fail(screen, error)
+        except KeyboardInterrupt:
+            screen.show_interrupt()
+            raise click.exceptions.Exit(130) from None
+        except MemoryError as error:
+            remedy = "close other programs, or convert with --no-verify"
+            _fail(screen, FerryError("not enough memory", why=str(error), remedy=remedy))
+        except BrokenPipeError:  # `| head`: whoever read has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+        except click.exceptions.Exit:
+            raise
+        except OSError as error:  # of files it is told where they are written; what is left is the terminal, or a file in its place
+            what = f"'{error.filename}' cannot be read or written" if error.filename else "the output cannot be written"
+            _fail(screen, FerryError(what, why=error.strerror or str(error)))
+        except Exception as error:
+            logging.getLogger(__name__).debug("internal error", exc_info=True)
+            what = f"internal error: {type(error).__name__}: {error}"
+            remedy = "please report it with the model; --log-level debug shows where it happened"
+            _fail(screen, FerryError(what, remedy=remedy))
+
+    return run
+
+
+def _fail(screen: Screen, error: FerryError) -> NoReturn:
+    screen.show_error(error)
+    raise click.exceptions.Exit(error.exit_code)
+
+
+def _start_logging(level: str) -> None:
+    if level not in LOG_LEVELS:
+        raise OptionError(f"unknown log level '{level}'", remedy=f"choose one of {', '.join(LOG_LEVELS)}")
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+
+
+def parse_shapes(given: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """`NAME=1,224,224,3` -> {name: shape}."""
+    shapes = {}
+    for text in given:
+        name, separator, sizes = text.rpartition("=")
+        try:
+            shape = tuple(int(size) for size in sizes.split(",")) if sizes else ()
+        except ValueError:
+            separator = ""
+        if not separator or not name:
+            raise OptionError(f"'{text}' is not a shape", remedy="write it as NAME=1,224,224,3")
+        shapes[name] = shape
+    return shapes
