@@ -12,7 +12,7 @@ import pytest
 
 import tensorferry
 from tensorferry.errors import FerryError, SourceError
-from tensorferry.readers import detect, read
+from tensorferry.readers import detect, read, variables
 from tensorferry.readers.selection import select
 from tensorferry.runtimes import tfjs
 from tensorferry.runtimes.reference import evaluate_graph
@@ -180,7 +180,9 @@ def test_what_we_write_is_read_again(tmp_path: Path) -> None:
         (lambda d: d["weightsManifest"][0].update(paths=["gone.bin"]), "does not exist"),
         (lambda d: d["weightsManifest"][0].update(paths=[7]), "not in the model's folder"),
         (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[4, 4]), "ends at byte|take"),
-        (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[1 << 40, 1 << 40]), "ends at byte"),
+        (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[1 << 30, 1 << 30]), "ends at byte"),
+        (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[1 << 40]), "claims the shape"),
+        (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[4.5, 3]), "claims the shape"),
         (lambda d: d["weightsManifest"][0]["weights"][0].update(shape=[-1]), "claims the shape"),
         (lambda d: d["weightsManifest"][0]["weights"][0].update(dtype="float8"), "unknown type"),
         (lambda d: d["weightsManifest"][0]["weights"][0].pop("name"), "cannot be read"),
@@ -209,6 +211,99 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "shard0.bin").symlink_to(tmp_path / "outside.bin")
     with pytest.raises(SourceError, match="not in the model's folder"):
         read(folder)
+
+
+@pytest.mark.parametrize(
+    ("note", "what"),
+    [
+        ({"dtype": "uint8", "scale": 0.5}, "without a scale"),
+        ({"dtype": "uint8", "scale": float("nan"), "min": 0}, "without a scale"),
+        ({"dtype": "uint8", "scale": 10**400, "min": 0}, "without a scale"),
+        ({"dtype": "int16", "scale": 0.5, "min": 0}, "quantised as int16"),
+        ({"dtype": "uint3", "scale": 0.5, "min": 0}, "unknown type uint3"),
+        ({"scale": 0.5, "min": 0}, "unknown type None"),
+        ("uint8", "unknown type"),
+    ],
+)
+def test_a_quantisation_that_tensorflow_js_does_not_have_is_refused(tmp_path: Path, note: Any, what: str) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(24))
+    manifest = [{"paths": ["w.bin"], "weights": [{"name": "w", "shape": [12], "dtype": "float32", "quantization": note}]}]
+    with pytest.raises(SourceError, match=what):
+        read_manifest(manifest, tmp_path)
+
+
+def test_quantised_integers_are_rounded_as_javascript_rounds(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(range(6)))
+    note = {"dtype": "uint8", "scale": 0.5, "min": -1.5}
+    manifest = [{"paths": ["w.bin"], "weights": [{"name": "w", "shape": [6], "dtype": "int32", "quantization": note}]}]
+    assert read_manifest(manifest, tmp_path)["w"].array().tolist() == [-1, -1, 0, 0, 1, 1]  # -1.5 -1 -0.5 0 0.5 1, half upwards
+
+
+# -- weights without a topology ------------------------------------------------------------------------------------
+
+
+def write_variables(folder: Path) -> Path:
+    """A raw file for each variable, as deeplearn.js dumped checkpoints."""
+    folder.mkdir()
+    entries = {}
+    for name, array in {"layer/w": W, "layer/b": B}.items():
+        (folder / name.replace("/", "_")).write_bytes(array.tobytes())
+        entries[name] = {"filename": name.replace("/", "_"), "shape": list(array.shape)}
+    (folder / "manifest.json").write_text(json.dumps(entries))
+    return folder / "manifest.json"
+
+
+def test_a_manifest_of_files_is_variables(tmp_path: Path) -> None:
+    manifest = write_variables(tmp_path / "m")
+    assert detect(manifest) == detect(manifest.parent) == "tfjs-weights"
+    found = variables(manifest)
+    np.testing.assert_array_equal(found["layer/w"].array(), W)
+    np.testing.assert_array_equal(found["layer/b"].array(), B)
+    with pytest.raises(SourceError, match="holds weights only") as caught:
+        tensorferry.convert(manifest, tmp_path / "m.tflite")
+    assert "--checkpoint" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ({"filename": "../x", "shape": [3]}, "not in the model's folder"),
+        ({"filename": "layer_b", "shape": [4]}, "has 12 bytes"),
+        ({"filename": "gone", "shape": [3]}, "does not exist"),
+        ({"filename": "layer_b", "shape": [1 << 40]}, "claims the shape"),
+        ({"filename": "layer_b", "shape": "3"}, "claims the shape"),
+        ({"filename": "layer_b", "shape": [3], "dtype": "float99"}, "unknown type"),
+    ],
+)
+def test_a_damaged_manifest_of_files(tmp_path: Path, entry: dict[str, Any], what: str) -> None:
+    manifest = write_variables(tmp_path / "m")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "layer/b": entry}))
+    with pytest.raises(SourceError, match=what):
+        variables(manifest)
+
+
+def test_a_manifest_fills_the_variables_of_a_given_graph(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow, which makes the graph, is not installed")
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, (None, 4), name="x")
+        w = tf.compat.v1.get_variable("layer/w", (4, 3), use_resource=False)
+        b = tf.compat.v1.get_variable("layer/b", (3,), use_resource=True)
+        tf.add(tf.matmul(x, w), b, name="y")
+    (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    tensorferry.freeze(
+        tmp_path / "graph.pb", tmp_path / "frozen.pb", checkpoint=write_variables(tmp_path / "m"), inputs="x", outputs="y"
+    )
+    frozen = select(read(tmp_path / "frozen.pb"))
+    np.testing.assert_allclose(evaluate_graph(frozen, {"x": np.eye(4, dtype=np.float32)})["y"], W + B)
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not there")
+def test_real_weights_without_a_topology() -> None:
+    face = tensorferry.inspect(MODELS / "faceapi_age_gender").as_dict()["variables"]
+    assert face[0] == {"name": "entry_flow/conv_in/filters", "dtype": "float32", "shape": [3, 3, 3, 32], "stored": "uint8"}
+    darwin = variables(MODELS / "ml5_charrnn_darwin")
+    assert darwin["embedding"].shape == (100, 128) and np.isfinite(darwin["embedding"].array()).all()
+    assert len(variables(MODELS / "posenet075_tfjs_manifest")) == 70
 
 
 def test_a_layers_model_is_named(tmp_path: Path) -> None:

@@ -59,9 +59,13 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
 
     `keywords` are the fields of Options that say where it is: `signature`, `tags`, `checkpoint`.
     """
-    from tensorferry.inspection import inspect_graph  # noqa: PLC0415 - a conversion does without it
+    from tensorferry.inspection import inspect_graph, inspect_variables  # noqa: PLC0415 - a conversion does without it
 
-    form = readers.FORMATS[readers.detect(path)]
+    kind = readers.detect(path)
+    form = readers.FORMATS[kind]
+    if kind in readers.VARIABLES_ONLY:
+        size, notice = folder_bytes(Path(path)), f"weights only: {readers.VARIABLES_ONLY[kind]}"
+        return inspect_variables(readers.variables(path), path=str(path), size=size, format=form, notice=notice)
     graph = _read(Path(path), Options.of(**keywords))
     return inspect_graph(graph, path=str(path), size=folder_bytes(Path(path)), format=form)
 

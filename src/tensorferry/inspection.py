@@ -15,6 +15,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.ir import Dim, Graph, Node, Port, Shape, Value, format_shape
 from tensorferry.targets import JsNode, LiteOp
+from tensorferry.tensor import Tensor
 
 TARGETS = ("tflite", "tfjs")
 
@@ -65,6 +66,16 @@ class NodeRow:
     def columns(self) -> tuple[str, str, str, str, str]:
         """index, node, tensor, shape (`1,337,337,3`), dtype."""
         return str(self.index), self.node, self.tensor, format_shape(self.shape) if self.tensor else "", self.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class VariableRow:
+    """A variable of a source; `stored` is the element type in its file, where that is another one (quantised, narrowed)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class Inspection:
     separable: tuple[SeparableBlock, ...]
     support: tuple[Support, ...]
     notices: tuple[str, ...]
+    variables: tuple[VariableRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The inspection as plain JSON data; a shape is a list of numbers and names, or null for an unknown rank."""
@@ -166,6 +178,33 @@ def inspect_graph(
         support=tuple(_describe_support(needed, target) for target in TARGETS),
         notices=tuple(graph.notices),
     )
+
+
+def inspect_variables(variables: Mapping[str, Tensor], *, path: str, size: int, format: str, notice: str) -> Inspection:
+    """Describe a source that holds variables and no graph; `notice` says what can be done with it."""
+    return Inspection(
+        source=Source(path, format, size),
+        inputs=(),
+        outputs=(),
+        nodes=(),
+        ops={},
+        layers=(),
+        parameters=sum(tensor.size for tensor in variables.values() if tensor.dtype.is_float),
+        weight_bytes=sum(tensor.nbytes for tensor in variables.values() if tensor.dtype.is_float),
+        macs=0,
+        macs_missing=0,
+        batch_counted_as_one=False,
+        separable=(),
+        support=(),
+        notices=(notice,),
+        variables=tuple(_describe_variable(name, tensor) for name, tensor in variables.items()),
+    )
+
+
+def _describe_variable(name: str, tensor: Tensor) -> VariableRow:
+    base = getattr(tensor, "base", tensor)
+    stored = base.dtype.value if base.dtype is not tensor.dtype else ""
+    return VariableRow(name, tensor.dtype.value, tensor.shape, stored)
 
 
 def list_nodes(graph: Graph) -> tuple[NodeRow, ...]:

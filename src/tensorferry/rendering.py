@@ -185,11 +185,18 @@ def render_inspection(inspection: Inspection, *, layers: bool = False) -> Render
     for label, ports in (("input", inspection.inputs), ("output", inspection.outputs)):
         for port in ports:
             table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {_format_shape(port.shape)}"))
-    table.add_row("nodes", f"{len(inspection.nodes)}:  {format_counts(inspection.ops)}")
+    for variable in inspection.variables:
+        stored = f", stored as {variable.stored}" if variable.stored else ""
+        table.add_row(
+            "variable", Text.assemble((variable.name, "bold"), f"  {variable.dtype} {_format_shape(variable.shape)}{stored}")
+        )
+    if inspection.nodes:
+        table.add_row("nodes", f"{len(inspection.nodes)}:  {format_counts(inspection.ops)}")
     table.add_row("parameters", f"{inspection.parameters:,} ({format_bytes(inspection.weight_bytes)})")
     batch = " for a batch of 1" if inspection.batch_counted_as_one else ""
     missing = f"; {inspection.macs_missing} layers depend on an unknown size" if inspection.macs_missing else ""
-    table.add_row("work", f"{inspection.macs:,} multiply-accumulates{batch}{missing}")
+    if inspection.nodes:
+        table.add_row("work", f"{inspection.macs:,} multiply-accumulates{batch}{missing}")
     if inspection.separable:
         savings = [block.saving for block in inspection.separable]
         blocks = f"{len(savings)} depthwise-separable blocks, each {min(savings):.1f} to {max(savings):.1f} times cheaper"

@@ -8,14 +8,16 @@ from pathlib import Path
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.checkpoint import find_prefix
-from tensorferry.readers.detect import FORMATS, Source, recognize
+from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
+from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
-from tensorferry.readers.variables import restore_variables
+from tensorferry.readers.variables import NamedValues, restore_variables
+from tensorferry.tensor import Tensor
 from tensorferry.wire.bundle import Bundle
 
-__all__ = ["FORMATS", "detect", "read"]
+__all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables"]
 
 
 def detect(path: str | os.PathLike[str]) -> str:
@@ -40,12 +42,27 @@ def read(
     try:
         graph = _read(source, signature, tags)
         if checkpoint is not None:
-            restore_variables(graph, Bundle(find_prefix(Path(checkpoint))))
+            restore_variables(graph, _values(Path(checkpoint)))
         return graph
     except SourceError as error:
         if str(path) not in str(error):
             error.where = f"'{path}'" + (f", {error.where}" if error.where else "")
         raise
+
+
+def variables(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Name -> value of what holds variables alone (see VARIABLES_ONLY). SourceError for any other source."""
+    source = recognize(path)
+    if source.kind == "tfjs-weights":
+        return read_weights(source.file)
+    raise SourceError(f"'{path}' is a {FORMATS[source.kind]}, not variables alone")
+
+
+def _values(checkpoint: Path) -> Bundle | NamedValues:
+    """The values of variables: of a checkpoint, or of a source that holds nothing else."""
+    if checkpoint.is_file() and checkpoint.suffix == ".json":
+        return NamedValues(variables(checkpoint))
+    return Bundle(find_prefix(checkpoint))
 
 
 def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -> Graph:
@@ -59,6 +76,10 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -
         return read_graph_model(source.file)
     if source.kind == "tfjs0":
         return read_old_graph_model(source.file)
+    if source.kind in VARIABLES_ONLY:
+        raise SourceError(
+            f"'{source.file.path}' holds weights only, not what is computed with them", remedy=VARIABLES_ONLY[source.kind]
+        )
     if signature is not None:
         raise OptionError("a plain graph has no signatures", remedy="name its --inputs and --outputs instead of a --signature")
     return read_graphdef(source.file)

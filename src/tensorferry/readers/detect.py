@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tensorferry.errors import SourceError
+from tensorferry.readers.manifests import is_list_of_files, is_manifest
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.wire.named import encode
 from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
@@ -24,8 +25,17 @@ FORMATS = {
     "metagraph": "TensorFlow MetaGraph with its checkpoint",
     "tfjs": "TensorFlow.js graph model",
     "tfjs0": "TensorFlow.js 0.x graph model",
+    "tfjs-weights": "TensorFlow.js weights without a topology",
 }
 """Kinds of sources that can be read, with the name a person knows them by."""
+
+VARIABLES_ONLY = {
+    "tfjs-weights": (
+        "give the graph they belong to and name them with --checkpoint, write them as .npz, or build PoseNet of them with "
+        "'tensorferry zoo'"
+    )
+}
+"""Kinds that hold values of variables without a structure, with the way on."""
 
 OLD_TFJS = "tensorflowjs_model.pb"
 """The topology of TensorFlow.js 0.x; its constants have no values."""
@@ -179,6 +189,9 @@ def _recognize_folder(path: Path) -> Source:
     for name in ("saved_model.pb", "saved_model.pbtxt", "model.json", OLD_TFJS):
         if (path / name).is_file():
             return recognize(path / name)
+    manifests = [*path.glob("manifest.json"), *path.glob(f"*{MANIFEST}")]
+    if len(manifests) == 1:
+        return recognize(manifests[0])
     raise _about_folder(path)
 
 
@@ -202,8 +215,8 @@ def _recognize_json(path: Path, file: SourceFile) -> Source:
         return Source("tfjs", file)
     if isinstance(content, list) and path.with_name(OLD_TFJS).is_file():
         return Source("tfjs0", SourceFile(path.with_name(OLD_TFJS)))
-    if isinstance(content, list) and content and isinstance(content[0], dict) and "weights" in content[0]:
-        raise _not_a_graph(path, "a manifest of TensorFlow.js weights without a topology", "name the model.json they belong to")
+    if is_manifest(content) or is_list_of_files(content):
+        return Source("tfjs-weights", file)
     raise _not_a_graph(path, "a JSON file", "name the model's own file")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Typed
 from tensorferry.readers.detect import MANIFEST
 from tensorferry.readers.graphdef import read_graph
+from tensorferry.readers.manifests import load_json
 from tensorferry.readers.metagraph import Signature, TensorInfo, apply_signature
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.tensor import DType, Tensor
@@ -21,7 +21,6 @@ from tensorferry.wire.named import encode
 from tensorferry.wire.protobuf import whole
 from tensorferry.wire.webweights import read_manifest
 
-_MOST_JSON = 512 << 20
 _RENAMED = {"FusedDepthwiseConv2dNative": "_FusedDepthwiseConv2dNative"}
 """Ops that TensorFlow has under another name."""
 
@@ -63,16 +62,6 @@ def read_old_graph_model(file: SourceFile) -> Graph:
     graph = read_graph(file, whole(file.view), weights)
     _tell_unused(graph, weights)
     return graph
-
-
-def load_json(file: SourceFile) -> Any:
-    """The document. SourceError when it is none, or is larger than any topology."""
-    if file.size > _MOST_JSON:
-        raise SourceError(f"'{file.path}' is {file.size} bytes long, which no topology is")
-    try:
-        return json.loads(bytes(file.view))
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"'{file.path}' is no JSON that can be read", why=str(error)[:100]) from error
 
 
 def _tell_unused(graph: Graph, weights: Mapping[str, Tensor]) -> None:

@@ -41,7 +41,20 @@ _WRITING = ("Assign", "Scatter", "Apply", "ResourceScatter", "ResourceApply", "R
 # -- which value belongs to which variable -------------------------------------------------------------------------
 
 
-def restore_variables(graph: Graph, bundle: Bundle) -> None:
+class NamedValues:
+    """Values by name, in the place of a checkpoint."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self._values = values
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def tensor(self, name: str) -> Tensor:
+        return self._values[name]
+
+
+def restore_variables(graph: Graph, bundle: Bundle | NamedValues) -> None:
     """Fill `graph.variables` from a checkpoint. A variable that the checkpoint lacks stays without a value."""
     found = dict(_restored(graph))
     for node in graph.nodes:

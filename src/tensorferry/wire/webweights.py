@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -14,15 +14,17 @@ from tensorferry.errors import SourceError
 from tensorferry.storage import CHUNK, SourceFile
 from tensorferry.tensor import Array, ArrayTensor, CastTensor, DType, FileTensor, Tensor
 
-_DTYPES = {
-    "float32": DType.FLOAT32,
-    "int32": DType.INT32,
-    "bool": DType.BOOL,
-    "complex64": DType.COMPLEX64,
-    "float16": DType.FLOAT16,
-    "uint8": DType.UINT8,
-    "uint16": DType.UINT16,
+DTYPES = {
+    kind.value: kind
+    for kind in (
+        *(DType.FLOAT16, DType.FLOAT32, DType.FLOAT64, DType.COMPLEX64, DType.BOOL),
+        *(DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8, DType.UINT16, DType.UINT32),
+    )
 }
+"""Element types of fixed width. TensorFlow.js itself reads float32, int32, bool and complex64, and the quantised ones."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+_QUANTISED = frozenset({"uint8", "uint16"})
 
 
 class Shards:
@@ -91,7 +93,7 @@ class AffineTensor(Tensor):
 
     def _restore(self, quantised: Array) -> Array:
         real = quantised.astype(np.float64) * self.scale + self.minimum
-        return (np.rint(real) if self.dtype.is_integer else real).astype(self.dtype.numpy)
+        return (np.floor(real + 0.5) if self.dtype.is_integer else real).astype(self.dtype.numpy)  # as Math.round does
 
 
 def read_manifest(manifest: Any, folder: Path) -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ def read_manifest(manifest: Any, folder: Path) -> dict[str, Tensor]:
     for group in manifest:
         if not isinstance(group, Mapping):
             raise SourceError("a group of the weights manifest is no object", where=f"'{folder}'")
-        shards = Shards([SourceFile(_inside(folder, path)) for path in _list(group, "paths")])
+        shards = Shards([SourceFile(place_inside(folder, path)) for path in _list(group, "paths")])
         offset = 0
         for entry in _list(group, "weights"):
             name, tensor, length = _weight(entry, shards, offset)
@@ -123,7 +125,7 @@ def _list(group: Mapping[str, Any], key: str) -> list[Any]:
     return value
 
 
-def _inside(folder: Path, path: Any) -> Path:
+def place_inside(folder: Path, path: Any) -> Path:
     """A file of the manifest; none may lie outside the model's folder."""
     parts = PurePosixPath(path).parts if isinstance(path, str) else ()
     place = folder.joinpath(*parts)
@@ -132,34 +134,49 @@ def _inside(folder: Path, path: Any) -> Path:
     return place
 
 
+def read_shape(name: str, shape: Any) -> list[int]:
+    """The shape that an entry gives. SourceError unless it is a list of sizes."""
+    if not isinstance(shape, list) or len(shape) > 32 or not all(type(size) is int and 0 <= size < 1 << 31 for size in shape):
+        raise SourceError(f"weight '{name}' claims the shape {str(shape)[:80]}")
+    return shape
+
+
 def _weight(entry: Any, shards: Shards, offset: int) -> tuple[str, Tensor, int]:
     """(name, tensor, bytes it takes)."""
-    try:
-        name, kind = str(entry["name"]), str(entry["dtype"])
-        shape = [int(size) for size in entry["shape"]]
-        quantisation = entry.get("quantization") or {}
-        stored = str(quantisation.get("dtype", kind))
-        scale, minimum = float(quantisation.get("scale", 1)), float(quantisation.get("min", 0))
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise SourceError(f"an entry of the weights manifest cannot be read: {str(entry)[:80]}") from error
-    if any(size < 0 for size in shape) or len(shape) > 32:
-        raise SourceError(f"weight '{name}' claims the shape {shape}")
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not isinstance(entry.get("dtype"), str):
+        raise SourceError(f"an entry of the weights manifest cannot be read: {str(entry)[:80]}")
+    name, kind = entry["name"], entry["dtype"]
+    shape = read_shape(name, entry.get("shape"))
     if kind == "string":
         return _strings(name, shape, shards, offset)
-    if kind not in _DTYPES or stored not in _DTYPES:
-        raise SourceError(f"weight '{name}' has the unknown type {kind if kind not in _DTYPES else stored}")
-    length = math.prod(shape) * _DTYPES[stored].numpy.itemsize
+    note = entry.get("quantization")
+    stored = note.get("dtype") if isinstance(note, Mapping) else kind if note is None else "?"
+    if kind not in DTYPES or not isinstance(stored, str) or stored not in DTYPES:
+        raise SourceError(f"weight '{name}' has the unknown type {kind if kind not in DTYPES else str(stored)[:80]}")
+    length = math.prod(shape) * DTYPES[stored].numpy.itemsize
     if offset + length > shards.size:
         raise SourceError(f"weight '{name}' ends at byte {offset + length} of its group, whose files have {shards.size}")
     place = shards.only(offset, length)
     base: Tensor = (
-        SplitTensor(shards, offset, _DTYPES[stored], shape) if place is None else FileTensor(*place, _DTYPES[stored], shape)
+        SplitTensor(shards, offset, DTYPES[stored], shape) if place is None else FileTensor(*place, DTYPES[stored], shape)
     )
-    if stored == "float16" and kind != "float16":
-        base = CastTensor(base, _DTYPES[kind])
-    elif quantisation:
-        base = AffineTensor(base, scale, minimum, _DTYPES[kind])
-    return name, base, length
+    return name, base if note is None else _restored(name, base, DTYPES[kind], note), length
+
+
+def _restored(name: str, base: Tensor, dtype: DType, note: Mapping[str, Any]) -> Tensor:
+    """The values that a quantised weight stands for."""
+    if base.dtype is DType.FLOAT16:
+        return base if dtype is DType.FLOAT16 else CastTensor(base, dtype)
+    scale, minimum = note.get("scale"), note.get("min")
+    if base.dtype.value not in _QUANTISED or dtype not in (DType.FLOAT32, DType.INT32):
+        raise SourceError(f"weight '{name}' is said to be {dtype} quantised as {base.dtype}, which TensorFlow.js does not have")
+    if not (_is_number(scale) and _is_number(minimum)):
+        raise SourceError(f"weight '{name}' is quantised without a scale and a smallest value ('scale', 'min')")
+    return AffineTensor(base, float(scale), float(minimum), dtype)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and -_LARGEST < value < _LARGEST
 
 
 def _strings(name: str, shape: list[int], shards: Shards, offset: int) -> tuple[str, Tensor, int]:
