@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -268,8 +269,49 @@ def test_impossible_constants(tmp_path: Path, dims: tuple[int, ...], content: by
         read_tensor(tmp_path, proto)
 
 
+SMALL = (
+    "float8_e5m2",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e4m3b11fnuz",
+    "float8_e5m2fnuz",
+    "float4_e2m1fn",
+    "int4",
+    "uint4",
+    "int2",
+    "uint2",
+)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_types_of_a_byte_or_less_keep_every_value(tmp_path: Path, name: str) -> None:
+    bits = 8 if "float8" in name else 4 if "4" in name else 2
+    codes = np.arange(1 << bits, dtype=np.uint8)
+    array = codes.view(getattr(ml_dtypes, name)).reshape(2, -1)
+    proto = tf.make_tensor_proto(array)
+    expected = tf.make_ndarray(proto).astype(np.float32)
+    np.testing.assert_array_equal(read_tensor(tmp_path, proto).array().astype(np.float32), expected)
+    if bits == 8:  # what TensorFlow's runtime writes
+        proto.ClearField("tensor_content")
+        proto.float8_val = codes.tobytes()
+        np.testing.assert_array_equal(read_tensor(tmp_path, proto).array().astype(np.float32), expected)
+    elif "int" in name:
+        proto.ClearField("int_val")
+        proto.tensor_content = codes.tobytes()
+        tensor = read_tensor(tmp_path, proto)
+        np.testing.assert_array_equal(tensor.array().astype(np.float32), expected)
+        assert b"".join(tensor.chunks(3)) == tensor.array().tobytes()
+
+
+def test_small_types_repeat_their_last_value_too(tmp_path: Path) -> None:
+    proto = tensor_pb2.TensorProto(dtype=30, int_val=[15, 7])
+    proto.tensor_shape.dim.add(size=4)
+    tensor = read_tensor(tmp_path, proto)
+    assert (tensor.dtype, tensor.array().tolist()) == (DType.UINT8, [15, 7, 7, 7])
+
+
 def test_element_types_without_counterpart(tmp_path: Path) -> None:
-    for number in (0, 20, 24, 99):
+    for number in (0, 20, 99):
         with pytest.raises(UnreadableConstant):
             read_tensor(tmp_path, tensor_pb2.TensorProto(dtype=number))
 

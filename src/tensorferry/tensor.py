@@ -177,6 +177,27 @@ class FilledTensor(Tensor):
         return part
 
 
+class MappedTensor(Tensor):
+    """Bytes that are codes, each looked up in a table of 256 values."""
+
+    def __init__(self, base: Tensor, table: Array, dtype: DType) -> None:
+        super().__init__(dtype, base.shape)
+        self.base = base
+        self.table = table
+
+    def array(self) -> Array:
+        values: Array = self.table[self.base.array()]
+        values.flags.writeable = False
+        return values
+
+    def elements(self, start: int, stop: int) -> Array:
+        part: Array = self.table[self.base.elements(start, stop)]
+        return part
+
+    def release(self) -> None:
+        self.base.release()
+
+
 class ReshapedTensor(Tensor):
     """The same elements under another shape."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tensorferry.errors import SourceError
 from tensorferry.wire.protobuf import Message
+from tensorferry.wire.small_types import SMALL_TYPES
 from tensorferry.wire.tensorflow import DTYPE_NUMBERS
 
 _TABLE = """
@@ -27,7 +28,7 @@ TensorShapeProto dim=2:Dim* unknown_rank=3:bool
 Dim size=1:int name=2:text
 TensorProto dtype=1:type tensor_shape=2:TensorShapeProto version_number=3:int tensor_content=4:bytes float_val=5:float*
  double_val=6:double* int_val=7:int* string_val=8:bytes* scomplex_val=9:float* int64_val=10:int* bool_val=11:bool*
- dcomplex_val=12:double* half_val=13:int* uint32_val=16:int* uint64_val=17:int*
+ dcomplex_val=12:double* half_val=13:int* uint32_val=16:int* uint64_val=17:int* float8_val=18:bytes
 VersionDef producer=1:int min_consumer=2:int bad_consumers=3:int*
 FunctionDefLibrary function=1:FunctionDef*
 FunctionDef signature=1:OpDef attr=5:AttrValue@ node_def=3:NodeDef* ret=4:text@ control_ret=6:text@
@@ -119,6 +120,7 @@ def _put(message: Message, number: int, of: str, name: str, value: Any, depth: i
 
 _TYPE_NUMBERS = {
     **{f"DT_{dtype.name}": number for dtype, number in DTYPE_NUMBERS.items()},
+    **{f"DT_{small.name.upper()}": number for number, small in SMALL_TYPES.items()},
     "DT_FLOAT": 1,
     "DT_DOUBLE": 2,
     "DT_HALF": 19,

@@ -27,6 +27,7 @@ from tensorferry.wire.protobuf import (
     read_varint,
     varints,
 )
+from tensorferry.wire.small_types import SMALL_TYPES, SmallType
 
 
 class GraphDef:
@@ -64,7 +65,7 @@ class TensorProto:
     """Field numbers."""
 
     DTYPE, SHAPE, VERSION, CONTENT, FLOAT, DOUBLE, INT, STRING, SCOMPLEX, INT64, BOOL, DCOMPLEX, HALF = range(1, 14)
-    RESOURCE, VARIANT, UINT32, UINT64 = range(14, 18)
+    RESOURCE, VARIANT, UINT32, UINT64, FLOAT8 = range(14, 19)
 
 
 _QUANTISED = {11: DType.INT8, 12: DType.UINT8, 13: DType.INT32, 15: DType.INT16, 16: DType.UINT16}
@@ -92,7 +93,7 @@ DTYPES = {
     29: DType.INT4,
     **_QUANTISED,
 }
-"""DataType -> DType. Missing, and so read as UNKNOWN: 8-bit floats (24, 25), uint4 (30)."""
+"""DataType -> DType. Missing, and so read as UNKNOWN: those of `small_types`, in which only constants are read."""
 
 DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPES.items() if number not in _QUANTISED}
 
@@ -207,8 +208,10 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
             shape = constant_shape(field.delimited())
         elif field.tag == TensorProto.CONTENT:
             content = field.delimited()
-        elif field.tag in _VALUES or field.tag == TensorProto.STRING:
+        elif field.tag in _VALUES or field.tag in (TensorProto.STRING, TensorProto.FLOAT8):
             values.setdefault(field.tag, []).append(field)
+    if number in SMALL_TYPES:
+        return _decode_small(SMALL_TYPES[number], message, shape, content, values, file)
     dtype = decode_dtype(number)
     if dtype not in _VALUE_FIELD:
         raise UnreadableConstant(f"a constant has the element type {dtype if dtype is not DType.UNKNOWN else f'number {number}'}")
@@ -221,6 +224,19 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
     kind, read = _VALUES[_VALUE_FIELD[dtype]]
     raw = np.concatenate([np.empty(0, kind), *(read(each) for each in listed)])
     return _fill(_cast(raw, dtype), dtype, shape, count, message)
+
+
+def _decode_small(
+    small: SmallType, message: Span, shape: tuple[int, ...], content: Span | None, values: dict[int, list[Field]], file: SourceFile
+) -> Tensor:
+    """A constant of a type of a byte or less: raw, as bytes (8-bit floats) or as a list of integers."""
+    count = count_elements(shape, message.start)
+    if content is not None and len(content):
+        return small.read(_from_content(content, DType.UINT8, shape, count, file))
+    listed = [varints(each).astype(np.uint8) for each in values.get(TensorProto.INT, [])]
+    packed = [np.frombuffer(each.delimited().content, np.uint8) for each in values.get(TensorProto.FLOAT8, [])]
+    codes = np.concatenate([np.empty(0, np.uint8), *(packed if small.dtype.is_float else listed)])
+    return small.read(_fill(codes, DType.UINT8, shape, count, message))
 
 
 def constant_shape(message: Span) -> tuple[int, ...]:
