@@ -17,13 +17,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ROWS = (
     {"errors"},
-    {"storage"},
+    {"storage", "archives"},
     {"tensor"},
     {"ir"},
     {"text", "targets", "wire"},
     {"ops"},
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "cutting"},
-    {"check", "zoo", "inspection", "assessment"},
+    {"check", "zoo", "inspection", "assessment", "origins"},
     {"report", "proof"},
     {"conversion"},
     {"__init__"},

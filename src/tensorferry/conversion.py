@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from tensorferry.cutting import advise, find_cut
 from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
 from tensorferry.options import KINDS, Kind, Options, kind_of
+from tensorferry.origins import Origin, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.proof import Prover
@@ -29,7 +31,6 @@ from tensorferry.report import (
     Verification,
     count_ops,
     describe_port,
-    folder_bytes,
     peak_memory,
 )
 from tensorferry.wire.tfjs_releases import oldest_release
@@ -50,8 +51,10 @@ Progress = Callable[[str], None]
 
 def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: Sequence[str] | str | None = None) -> Graph:
     """Read a model into a Graph cut down to what lies between `inputs` and `outputs` (found when not given)."""
-    options = Options.of(inputs=inputs, outputs=outputs)
-    return _load(Path(path), options)
+    with ExitStack() as stack:
+        graph = _load(stack.enter_context(open_origin(path)).path, Options.of(inputs=inputs, outputs=outputs))
+        weakref.finalize(graph, stack.pop_all().close)  # what was unpacked stays as long as the graph
+        return graph
 
 
 def inspect(path: PathLike, **keywords: Any) -> Inspection:
@@ -61,13 +64,14 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
     """
     from tensorferry.inspection import inspect_graph, inspect_variables  # noqa: PLC0415 - a conversion does without it
 
-    kind = readers.detect(path)
-    form = readers.FORMATS[kind]
-    if kind in readers.VARIABLES_ONLY:
-        size, notice = folder_bytes(Path(path)), f"weights only: {readers.VARIABLES_ONLY[kind]}"
-        return inspect_variables(readers.variables(path), path=str(path), size=size, format=form, notice=notice)
-    graph = _read(Path(path), Options.of(**keywords))
-    return inspect_graph(graph, path=str(path), size=folder_bytes(Path(path)), format=form)
+    options = Options.of(**keywords)
+    with open_origin(path, inside=options.inside) as origin:
+        about: dict[str, Any] = {"path": origin.name, "size": origin.bytes, "format": _format(origin)}
+        kind = readers.detect(origin.path)
+        if kind in readers.VARIABLES_ONLY:
+            notice = f"weights only: {readers.VARIABLES_ONLY[kind]}"
+            return inspect_variables(readers.variables(origin.path), notice=notice, **about)
+        return inspect_graph(_read(origin.path, options), **about)
 
 
 def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
@@ -75,8 +79,10 @@ def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
 
     `keywords` are the fields of Options that say which part of which model is meant.
     """
-    graph = _load(Path(source), Options.of(**keywords))
-    size = write_graphdef(graph, target, [source])
+    options = Options.of(**keywords)
+    with open_origin(source, inside=options.inside) as origin:
+        graph = _load(origin.path, options)
+        size = write_graphdef(graph, target, [origin.given])
     return Frozen(
         str(target), size, len(graph.nodes), _ports(graph.inputs, None), _ports(graph.outputs, None), tuple(graph.notices)
     )
@@ -93,8 +99,10 @@ def assess(source: PathLike, to: str | Sequence[str] = KINDS, **keywords: Any) -
     for kind in wanted:
         if kind not in KINDS:
             raise OptionError(f"unknown target kind '{kind}'", remedy=f"choose one of {', '.join(KINDS)}")
-    graph = _load(Path(source), Options.of(**keywords))
-    return {kind: assess_graph(graph, kind) for kind in wanted}
+    options = Options.of(**keywords)
+    with open_origin(source, inside=options.inside) as origin:
+        graph = _load(origin.path, options)
+        return {kind: assess_graph(graph, kind) for kind in wanted}
 
 
 def convert(
@@ -110,8 +118,9 @@ def convert(
     computes something else than the source.
     """
     names = [targets] if isinstance(targets, str | os.PathLike) else list(targets)
-    job = _Job(Path(source), Options.of(**keywords), progress or (lambda _step: None))
-    return job.run(names)
+    options = Options.of(**keywords)
+    with open_origin(source, inside=options.inside) as origin:
+        return _Job(origin, options, progress or (lambda _step: None)).run(names)
 
 
 def verify(source: PathLike, *targets: PathLike, progress: Progress | None = None, **keywords: Any) -> Verification:
@@ -119,7 +128,11 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
     options = Options.of(**keywords)
     if not targets:
         raise OptionError("no file to verify was given", remedy="name the converted files after the source")
-    tell = progress or (lambda _step: None)
+    with open_origin(source, inside=options.inside) as origin:
+        return Verification(origin.name, _verify(origin.path, targets, options, progress or (lambda _step: None)))
+
+
+def _verify(source: Path, targets: Sequence[PathLike], options: Options, tell: Progress) -> dict[str, Check]:
     checks = {}
     for target in targets:
         path, kind = Path(target), kind_of(target, options.to)
@@ -128,9 +141,9 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
         if missing:
             checks[str(target)] = check.skipped(missing, options.tolerance)
             continue
-        graph = _graph_for_target(Path(source), path, kind, options)
+        graph = _graph_for_target(source, path, kind, options)
         checks[str(target)] = Prover(graph, options).check(kind, path)
-    return Verification(str(source), checks)
+    return checks
 
 
 def _load(source: Path, options: Options) -> Graph:
@@ -162,7 +175,7 @@ def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) 
 class _Job:
     """One run of convert."""
 
-    source: Path
+    origin: Origin
     options: Options
     progress: Progress
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -176,8 +189,8 @@ class _Job:
         with ExitStack() as stack:
             stages = [stack.enter_context(self._stage(target, kind)) for target, kind in zip(targets, kinds, strict=True)]
             with self._step("read"):
-                graph = _load(self.source, self.options)
-                facts = _source_facts(self.source, graph)
+                graph = _load(self.origin.path, self.options)
+                facts = _source_facts(self.origin, graph)
             with self._step("optimise"):
                 prepared = graph.copy()
                 _tell_drawn(prepared)
@@ -203,13 +216,13 @@ class _Job:
         except UnsupportedError as error:
             cut = find_cut(graph, [problem.node for problem in error.problems])
             if cut is not None:
-                error.remedy = advise(cut, self.source, targets)
+                error.remedy = advise(cut, Path(self.origin.name), targets)
             raise
 
     def _stage(self, target: PathLike, kind: Kind) -> Stage:
         if kind == "tflite":
-            return StagedFile(target, [self.source])
-        return StagedFolder(_place(target, kind), [self.source])
+            return StagedFile(target, [self.origin.given])
+        return StagedFolder(_place(target, kind), [self.origin.given])
 
     def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> _Written:
         with self._step(f"write {kind}"), explaining(stage.given):
@@ -315,9 +328,13 @@ class _Written:
     notices: tuple[str, ...]
 
 
-def _source_facts(source: Path, graph: Graph) -> SourceFacts:
-    form = readers.FORMATS[readers.detect(source)]
-    return SourceFacts(str(source), form, folder_bytes(source), len(graph.nodes), count_ops(graph))
+def _source_facts(origin: Origin, graph: Graph) -> SourceFacts:
+    return SourceFacts(origin.name, _format(origin), origin.bytes, len(graph.nodes), count_ops(graph))
+
+
+def _format(origin: Origin) -> str:
+    form = readers.FORMATS[readers.detect(origin.path)]
+    return f"{form}, in {origin.container}" if origin.container else form
 
 
 def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Check) -> TargetFacts:

@@ -31,6 +31,7 @@ class Options:
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
     `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
+    `inside`: path of the model in an archive that holds several.
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
     operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
     `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
@@ -52,6 +53,7 @@ class Options:
     signature: str | None = None
     tags: tuple[str, ...] | None = None
     checkpoint: Path | None = None
+    inside: str | None = None
     allow_custom: bool = False
     allow_select: bool = False
     fixed: bool = False

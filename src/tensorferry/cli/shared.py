@@ -36,6 +36,7 @@ ORIGIN = stack(
         type=click.Path(path_type=Path),
         help="Checkpoint with the values of the graph's variables: its path without .index, or its folder.",
     ),
+    click.option("--inside", metavar="PATH", help="The model in an archive of several; short: ARCHIVE!PATH as the source."),
 )
 PORTS = stack(
     click.option("--inputs", metavar="A,B", help="Input nodes, in the order wanted. Found when not given."),

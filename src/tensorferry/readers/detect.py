@@ -93,7 +93,7 @@ _FOREIGN = (
     ),
     Foreign(
         "a zip archive",
-        "unpack it and name the model inside (a .keras file cannot be read yet)",
+        "unpack it and name the model inside; an archive within an archive is opened, none within that",
         _starts(b"PK\x03\x04", b"PK\x05\x06"),
     ),
     Foreign("a gzip archive", "unpack it (gunzip, or tar xzf) and name the model inside", _starts(b"\x1f\x8b")),
@@ -119,6 +119,14 @@ _FOREIGN = (
         _starts(b"model_checkpoint_path"),
     ),
 )
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file among others is one: raw weights may begin like a graph, so of a graph more is asked here."""
+    source = recognize(path)
+    if source.kind != "graphdef" or isinstance(source.file, MemoryFile) or path.suffix in (".pb", ".graphdef"):
+        return source.file.path == path  # else the manifest beside it
+    return _holds_nodes(whole(source.file.view))
 
 
 @dataclass(frozen=True, slots=True)
