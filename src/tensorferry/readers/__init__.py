@@ -13,6 +13,7 @@ from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
+from tensorferry.readers.tflite.reader import read_tflite
 from tensorferry.readers.variables import NamedValues, restore_variables
 from tensorferry.tensor import Tensor
 from tensorferry.wire.bundle import Bundle
@@ -72,6 +73,8 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -
         raise OptionError("tags are for SavedModels; this is another kind of source", remedy="leave out --tags")
     if source.kind == "metagraph":
         return read_metagraph(source.file, signature=signature)
+    if source.kind == "tflite":
+        return read_tflite(source.file, signature=signature)
     if source.kind == "tfjs":
         return read_graph_model(source.file)
     if source.kind == "tfjs0":

@@ -26,6 +26,7 @@ FORMATS = {
     "tfjs": "TensorFlow.js graph model",
     "tfjs0": "TensorFlow.js 0.x graph model",
     "tfjs-weights": "TensorFlow.js weights without a topology",
+    "tflite": "TensorFlow Lite model",
 }
 """Kinds of sources that can be read, with the name a person knows them by."""
 
@@ -46,6 +47,9 @@ _HEAD = 4096
 _MOST_TEXT = 512 << 20
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 """Last bytes of a sorted-string table, little-endian 0xdb4775248b80fb57 (tensorflow/core/lib/io/format.h)."""
+
+_LITE_MAGIC = b"TFL3"
+"""Behind the four bytes of the first offset."""
 
 _WEIGHTS_ONLY = (
     "a checkpoint holds weights without the graph's structure: name the graph (.pb, or the checkpoint's .meta) and give the "
@@ -104,11 +108,6 @@ _FOREIGN = (
         _starts(b"\x89HDF\r\n\x1a\n"),
     ),
     Foreign(
-        "a TensorFlow Lite model",
-        "it cannot be read yet; start from the model it was made of",
-        lambda head, _file: head[4:8] == b"TFL3",
-    ),
-    Foreign(
         "a part of a TensorFlow checkpoint (its index)",
         _WEIGHTS_ONLY,
         _is_table,
@@ -146,6 +145,8 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     if not file.size:
         raise SourceError(f"'{place}' is empty", remedy="copy or download it again")
     head = bytes(file.view[:_HEAD])
+    if head[4:8] == _LITE_MAGIC:
+        return Source("tflite", file)
     for foreign in _FOREIGN:
         if foreign.matches(head, file):
             raise _not_a_graph(place, foreign.what, foreign.remedy)
