@@ -57,7 +57,6 @@ FOREIGN = {
     "zip": (zipped(), "a zip archive", "unpack it"),
     "gzip": (gzip.compress(b"graph"), "a gzip archive", "unpack it"),
     "tar": (tarred(), "a tar archive", "unpack it"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file", "SavedModel"),
     "table": (bytes(40) + bytes.fromhex("57fb808b247547db"), "a part of a TensorFlow checkpoint", "--checkpoint"),
     "checkpoint": (b'model_checkpoint_path: "model.ckpt"\n', "the list of a folder's TensorFlow checkpoints", "--checkpoint"),
     "json": (json.dumps({"größe": [1, 2, 3]}, ensure_ascii=False).encode(), "a JSON file", "own file"),
@@ -142,8 +141,7 @@ def test_real_models_of_other_kinds(tmp_path: Path) -> None:
     for name, what in (
         ("cifar_ckpt/model.ckpt.index", "checkpoint"),
         ("cifar_ckpt/model.ckpt.data-00000-of-00001", "checkpoint"),
-        ("mlperf_resnet8_h5/pretrainedResnet.h5", "HDF5"),
-        ("k3_kepler/best_model.keras", "zip"),
+        ("k3_weights_only/checkpoint.weights.h5", "--architecture"),
         ("ml5_doodlenet/model.json", "layers-model"),
     ):
         with pytest.raises(SourceError, match=what):

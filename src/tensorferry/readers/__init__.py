@@ -10,6 +10,7 @@ from tensorferry.ir import Graph
 from tensorferry.readers.checkpoint import find_prefix
 from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
+from tensorferry.readers.keras import read_keras
 from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
@@ -83,6 +84,8 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -
         raise SourceError(
             f"'{source.file.path}' holds weights only, not what is computed with them", remedy=VARIABLES_ONLY[source.kind]
         )
+    if source.kind == "keras":
+        return read_keras(source.file)
     if signature is not None:
         raise OptionError("a plain graph has no signatures", remedy="name its --inputs and --outputs instead of a --signature")
     return read_graphdef(source.file)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tensorferry.errors import SourceError
+from tensorferry.readers.keras.files import is_architecture, is_keras
 from tensorferry.readers.manifests import is_list_of_files, is_manifest
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.wire.named import encode
@@ -27,6 +28,7 @@ FORMATS = {
     "tfjs0": "TensorFlow.js 0.x graph model",
     "tfjs-weights": "TensorFlow.js weights without a topology",
     "tflite": "TensorFlow Lite model",
+    "keras": "Keras model",
 }
 """Kinds of sources that can be read, with the name a person knows them by."""
 
@@ -103,11 +105,6 @@ _FOREIGN = (
     Foreign("a gzip archive", "unpack it (gunzip, or tar xzf) and name the model inside", _starts(b"\x1f\x8b")),
     Foreign("a tar archive", "unpack it and name the model inside", lambda head, _file: head[257:262] == b"ustar"),
     Foreign(
-        "an HDF5 file, such as Keras writes (.h5)",
-        "it cannot be read yet: load it with Keras, save a SavedModel and freeze it",
-        _starts(b"\x89HDF\r\n\x1a\n"),
-    ),
-    Foreign(
         "a part of a TensorFlow checkpoint (its index)",
         _WEIGHTS_ONLY,
         _is_table,
@@ -147,6 +144,8 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     head = bytes(file.view[:_HEAD])
     if head[4:8] == _LITE_MAGIC:
         return Source("tflite", file)
+    if is_keras(head, file):
+        return Source("keras", file)
     for foreign in _FOREIGN:
         if foreign.matches(head, file):
             raise _not_a_graph(place, foreign.what, foreign.remedy)
@@ -222,6 +221,8 @@ def _recognize_json(path: Path, file: SourceFile) -> Source:
         raise _not_a_graph(path, "JSON-like text", "name the model's own file") from None
     if isinstance(content, dict) and "modelTopology" in content:
         return Source("tfjs", file)
+    if is_architecture(content):
+        return Source("keras", file)
     if isinstance(content, list) and path.with_name(OLD_TFJS).is_file():
         return Source("tfjs0", SourceFile(path.with_name(OLD_TFJS)))
     if is_manifest(content) or is_list_of_files(content):

@@ -1,0 +1,205 @@
+"""The files that Keras models come in: HDF5 (whole, or weights alone), zip archives (.keras), and JSON (architecture alone)."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensorferry.errors import OptionError, SourceError
+from tensorferry.ir import Graph
+from tensorferry.readers.keras.description import KerasModel
+from tensorferry.readers.keras.hdf5 import MAGIC, Hdf5
+from tensorferry.readers.keras.parsing import parse_model
+from tensorferry.readers.keras.slots import Named, assign_filed, assign_listed, check_known
+from tensorferry.readers.keras.walking import build_graph
+from tensorferry.storage import MemoryFile, SourceFile
+from tensorferry.tensor import Tensor
+
+_ZIP = b"PK\x03\x04"
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_MOST_CONFIG = 256 << 20
+_MOST_WEIGHTS = 4 << 30
+_MOST_INFLATED = 1100
+"""Deflate makes at most 1032 bytes of one."""
+
+_WEIGHTS_ALONE = "name the architecture, which model.to_json() gives, with --architecture FILE.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a file holds: the config (None: weights alone), the version of Keras, and the weights (None: architecture alone)."""
+
+    config: Any
+    version: str
+    weights: Hdf5 | None
+
+
+def is_keras(head: bytes, file: SourceFile) -> bool:
+    """Whether a file is HDF5, or a zip archive made by Keras; JSON is told by `is_architecture`."""
+    return head.startswith(MAGIC) or (head.startswith(_ZIP) and _holds_model(file))
+
+
+def is_architecture(content: Any) -> bool:
+    """Whether a JSON document describes a Keras model."""
+    return isinstance(content, Mapping) and isinstance(content.get("class_name"), str) and "config" in content
+
+
+def read_keras(file: SourceFile, architecture: Path | None = None, weights: Path | None = None) -> Graph:
+    """The model in a file as a Graph."""
+    return build_graph(read_model(file, architecture, weights))
+
+
+def read_model(file: SourceFile, architecture: Path | None = None, weights: Path | None = None) -> KerasModel:
+    """The model in a file, each layer with its weights; `architecture` and `weights` bring what the file itself lacks."""
+    parts = _open(file)
+    if parts.config is None:
+        if architecture is None:
+            raise SourceError(f"'{file.path}' holds weights without the model's architecture", remedy=_WEIGHTS_ALONE)
+        other = _open(SourceFile(architecture))
+        parts = Parts(other.config, other.version or parts.version, parts.weights)
+    elif architecture is not None:
+        raise OptionError(f"'{file.path}' has an architecture of its own", remedy="leave out --architecture")
+    if parts.weights is None:
+        if weights is None:
+            raise SourceError(
+                f"'{file.path}' is a Keras architecture without weights",
+                remedy="name the file that holds them with --weights, or convert that and name this one with --architecture",
+            )
+        parts = Parts(parts.config, parts.version, _open(SourceFile(weights)).weights)
+    elif weights is not None:
+        raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --weights")
+    if parts.config is None or parts.weights is None:
+        raise SourceError("architecture and weights do not lie in the files that were named", remedy=_WEIGHTS_ALONE)
+    model = parse_model(parts.config, parts.version)
+    check_known(model)
+    assign_weights(model, parts.weights)
+    return model
+
+
+def assign_weights(model: KerasModel, file: Hdf5) -> None:
+    """The weights of an HDF5 file, in whichever of Keras' forms it has them."""
+    for root in ("model_weights", ""):
+        names = file.texts(root, "layer_names")
+        if names is not None:
+            assign_listed(model, {name: _listed(file, f"{root}/{name}") for name in names})
+            return
+    folders = next((each for each in ("layers", "_layer_checkpoint_dependencies") if file.group(each) is not None), None)
+    if folders is None:
+        raise SourceError(f"'{file.file.path}' holds no weights of a Keras model", why=f"it has {', '.join(file.names('')[:5])}")
+
+    def folder(path: str) -> Sequence[Tensor] | None:
+        if folders != "layers":
+            path = re.sub(r"(^|/)layers/", rf"\1{folders}/", path)
+        if file.group(f"{path}/vars") is None:
+            return None
+        count = len(file.names(f"{path}/vars"))
+        return [file.tensor(f"{path}/vars/{number}") for number in range(count)]
+
+    assign_filed(model, folder)
+
+
+def _listed(file: Hdf5, group: str) -> list[Named]:
+    names = file.texts(group, "weight_names") or []
+    return [(name, file.tensor(f"{group}/{name}")) for name in names]
+
+
+# -- containers ----------------------------------------------------------------------------------------------------
+
+
+def _open(file: SourceFile) -> Parts:
+    head = bytes(file.view[: len(MAGIC)])
+    if head.startswith(MAGIC):
+        return _from_hdf5(Hdf5(file))
+    if head.startswith(_ZIP):
+        return _from_zip(file)
+    return Parts(_parse_json(bytes(file.view[:_MOST_CONFIG]), file.path), "", None)
+
+
+def _from_hdf5(file: Hdf5) -> Parts:
+    config, version = file.attribute("", "model_config"), file.attribute("", "keras_version")
+    if version is None and file.group("model_weights") is not None:
+        version = file.attribute("model_weights", "keras_version")
+    if config is not None and not isinstance(config, str):
+        raise SourceError(f"the model_config of '{file.file.path}' is no text")
+    return Parts(None if config is None else _parse_json(config.encode(), file.file.path), str(version or ""), file)
+
+
+def _parse_json(text: bytes, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"the architecture in '{path}' is no JSON that can be read", why=str(error)[:100]) from error
+
+
+def _holds_model(file: SourceFile) -> bool:
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+    return _CONFIG in names and (_WEIGHTS in names or _METADATA in names)
+
+
+def _from_zip(file: SourceFile) -> Parts:
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            config = _parse_json(_member(archive, file, _CONFIG, _MOST_CONFIG), file.path)
+            metadata = (
+                _parse_json(_member(archive, file, _METADATA, _MOST_CONFIG), file.path) if _METADATA in archive.namelist() else {}
+            )
+            version = str(metadata.get("keras_version", "")) if isinstance(metadata, Mapping) else ""
+            return Parts(config, version, _weights_of(archive, file))
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+    ) as error:
+        raise SourceError(
+            f"the archive '{file.path}' cannot be read", why=str(error)[:120], remedy="copy or download it again"
+        ) from error
+
+
+def _weights_of(archive: zipfile.ZipFile, file: SourceFile) -> Hdf5 | None:
+    if _WEIGHTS not in archive.namelist():
+        return None
+    info = archive.getinfo(_WEIGHTS)
+    if info.compress_type == zipfile.ZIP_STORED:
+        start = _start_of(file, info)
+        if info.file_size != info.compress_size or start + info.file_size > file.size:
+            raise SourceError(f"the archive '{file.path}' cannot be read", why=f"{_WEIGHTS} reaches beyond its end")
+        return Hdf5(file, start, info.file_size)
+    return Hdf5(MemoryFile(file.path, _member(archive, file, _WEIGHTS, _MOST_WEIGHTS)))
+
+
+def _start_of(file: SourceFile, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: behind its own header, whose name and extras may differ from the directory's."""
+    header = file.read(info.header_offset, 30)
+    if not header.startswith(_ZIP):
+        raise SourceError(
+            f"the archive '{file.path}' cannot be read", why=f"there is no {info.filename} at byte {info.header_offset}"
+        )
+    name, extra = struct.unpack_from("<HH", header, 26)
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
+def _member(archive: zipfile.ZipFile, file: SourceFile, name: str, most: int) -> bytes:
+    """A member's bytes. SourceError where it says, or turns out, to be larger than such a thing can be."""
+    info = archive.getinfo(name)
+    if info.file_size > most or info.file_size > _MOST_INFLATED * max(info.compress_size, 1):
+        raise SourceError(f"'{name}' in the archive '{file.path}' says to hold {info.file_size} bytes, which it cannot")
+    with archive.open(info) as stream:
+        data = stream.read(info.file_size + 1)
+    if len(data) != info.file_size:
+        raise SourceError(f"'{name}' in the archive '{file.path}' is {len(data)} bytes long, not {info.file_size} as it says")
+    return data

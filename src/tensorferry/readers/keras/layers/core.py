@@ -1,0 +1,51 @@
+"""Dense, Activation, and layers that do nothing once a model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorferry.ir import Value
+from tensorferry.readers.keras.activations import activate
+from tensorferry.readers.keras.building import Builder
+from tensorferry.readers.keras.description import Config
+from tensorferry.readers.keras.registry import layer
+
+
+def kernel_and_bias(config: Config) -> list[str]:
+    """The weights of most layers."""
+    return ["kernel", "bias"] if config.flag("use_bias", True) else ["kernel"]
+
+
+@layer("Dense", weights=kernel_and_bias, keeps_mask=True)
+def dense(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """A product over the last axis."""
+    value = build.floating(inputs[0])
+    kernel = build.weight("kernel")
+    op = "MatMul" if build.rank(value) == 2 else "BatchMatMulV2"
+    value = build.add(op, (value, kernel), name="MatMul")
+    if build.has("bias"):
+        value = build.add("BiasAdd", (value, build.weight("bias")))
+    return activate(build, value, config.get("activation"))
+
+
+@layer("Activation", keeps_mask=True)
+def activation(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """A function of its own."""
+    return activate(build, inputs[0], config.get("activation"))
+
+
+@layer(
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Identity",
+    keeps_mask=True,
+)
+def identity(_build: Builder, _config: Config, inputs: Sequence[Value]) -> Value:
+    """What only acts in training."""
+    return inputs[0]

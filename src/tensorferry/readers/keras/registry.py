@@ -1,0 +1,87 @@
+"""Which layer classes are known: how each is built, and which weights it has in which order."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tensorferry.errors import GraphError
+from tensorferry.ir import Value
+
+if TYPE_CHECKING:
+    from tensorferry.readers.keras.building import Builder
+    from tensorferry.readers.keras.description import Config, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A weight that a layer has: its role, with the attributes that lead to it (`cell/kernel`), and whether it is trained.
+
+    Keras keeps weights that are not trained behind all that are.
+    """
+
+    path: str
+    trainable: bool = True
+
+
+Slots = Sequence[str | Slot]
+Build = Callable[["Builder", "Config", Sequence[Value]], Value | Sequence[Value]]
+Children = Callable[["Layer"], Mapping[str, "Layer"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is known of a layer class."""
+
+    build: Build
+    weights: Callable[[Config], Slots]
+    children: Callable[[Layer], Mapping[str, Layer]] | None
+    keeps_mask: bool
+
+    def slots(self, config: Config) -> list[Slot]:
+        """Its weights in the order in which Keras makes them."""
+        return [Slot(each) if isinstance(each, str) else each for each in self.weights(config)]
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def layer(
+    *names: str,
+    weights: Slots | Callable[[Config], Slots] = (),
+    children: Children | None = None,
+    keeps_mask: bool = False,
+) -> Callable[[Build], Build]:
+    """Make a function known as the builder of these classes.
+
+    `weights`: roles in the order in which Keras makes them, or a function of the config. `children`: of a wrapper, the layers it
+    holds, by attribute. `keeps_mask`: the first input's mask belongs to the outputs too.
+    """
+    slots: Callable[[Any], Slots] = weights if callable(weights) else lambda _config: weights
+
+    def register(build: Build) -> Build:
+        for name in names:
+            if name in _RULES:
+                raise GraphError(f"the layer '{name}' is described twice")
+            _RULES[name] = Rule(build, slots, children, keeps_mask)
+        return build
+
+    return register
+
+
+@cache
+def rules() -> Mapping[str, Rule]:
+    """All rules, gathered from every module of `layers`."""
+    package = importlib.import_module("tensorferry.readers.keras.layers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return _RULES
+
+
+def find(kind: str) -> Rule | None:
+    """The rule for a layer's kind (`Dense`, `ops.Add`)."""
+    return rules().get(kind)

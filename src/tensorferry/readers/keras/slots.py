@@ -1,0 +1,139 @@
+"""Which tensor of a file is which weight of which layer.
+
+Keras files hold weights in one of two orders. HDF5 files of whole models, and TensorFlow.js, keep a list for each layer of the
+outermost model: all that are trained, then the others, through whatever lies inside of it (`assign_listed`). Keras 3's own form
+keeps a folder for each layer, numbered within it (`assign_filed`). Both are checked against the names or shapes they come with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tensorferry.errors import SourceError
+from tensorferry.readers.keras import registry
+from tensorferry.readers.keras.description import EXPORT, KerasModel, Layer, snake_case
+from tensorferry.tensor import Tensor
+
+Named = tuple[str, Tensor]
+
+_ROLES = frozenset(
+    (
+        *("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"),
+        *("depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings", "alpha"),
+    )
+)
+"""Last parts of names that say for certain which weight is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A weight's place: the layer that owns it, its role there, whether it is trained, its folder and number in Keras 3's form."""
+
+    owner: Layer
+    role: str
+    trainable: bool
+    folder: str
+    number: int
+
+
+def check_known(model: KerasModel) -> None:
+    """SourceError for layers of classes that are not known: all of them in one message."""
+    unknown = [(path, layer) for path, layer in model.everything() if layer.model is None and not _is_known(layer)]
+    lambdas = [path for path, layer in unknown if layer.class_name == "Lambda"]
+    if lambdas:
+        raise SourceError(
+            f"Python code is what these Lambda layers consist of: {_listed(lambdas)}",
+            why="a file's code is never run",
+            remedy=EXPORT,
+        )
+    if unknown:
+        kinds = _listed(sorted({layer.class_name for _path, layer in unknown}))
+        where = _listed([f"'{path}' ({layer.class_name})" for path, layer in unknown])
+        raise SourceError(f"layers of these classes are not known: {kinds}", where=where, remedy=EXPORT)
+
+
+def _is_known(layer: Layer) -> bool:
+    return layer.class_name == "InputLayer" or registry.find(layer.kind) is not None
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def places(layer: Layer, folder: str) -> Iterator[Place]:
+    """All weights in a layer, in the order in which Keras makes them."""
+    if layer.model is not None:
+        yield from places_of_model(layer.model, folder)
+        return
+    rule = registry.find(layer.kind)
+    numbers: dict[str, int] = {}
+    slots = rule.slots(layer.config) if rule is not None else []
+    for slot in sorted(slots, key=lambda slot: not slot.trainable):
+        inner, _, _role = slot.path.rpartition("/")
+        number = numbers.get(inner, 0)
+        numbers[inner] = number + 1
+        yield Place(layer, slot.path, slot.trainable and layer.trainable, f"{folder}/{inner}" if inner else folder, number)
+    for role, child in layer.children.items():
+        yield from places(child, f"{folder}/{role}")
+
+
+def places_of_model(model: KerasModel, folder: str) -> Iterator[Place]:
+    """All weights of a network; its layers are numbered by class in Keras 3's form."""
+    counts: dict[str, int] = {}
+    start = f"{folder}/" if folder else ""
+    for layer in model.layers:
+        if layer.kind.startswith("ops."):
+            continue
+        name = snake_case(layer.class_name if layer.model is None or layer.class_name != "Model" else "Functional")
+        count = counts.get(name, 0)
+        counts[name] = count + 1
+        yield from places(layer, f"{start}layers/{name}_{count}" if count else f"{start}layers/{name}")
+
+
+def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> None:
+    """Give each layer its weights from a list for each of the model's own layers, by the layer's name."""
+    lost = [name for name, found in groups.items() if found and name not in {layer.name for layer in model.layers}]
+    if lost:
+        raise SourceError(f"the file holds weights of layers that the model does not have: {_listed(lost)}")
+    for layer in model.layers:
+        wanted = list(places(layer, ""))
+        wanted = [place for place in wanted if place.trainable] + [place for place in wanted if not place.trainable]
+        found = groups.get(layer.name, ())
+        if len(found) != len(wanted):
+            raise _wrong_count(layer.name, len(found), [place.role for place in wanted])
+        for place, (name, tensor) in zip(wanted, found, strict=True):
+            _check_role(layer.name, place.role, name)
+            place.owner.weights[place.role] = tensor
+
+
+def assign_filed(model: KerasModel, folder: Callable[[str], Sequence[Tensor] | None]) -> None:
+    """Give each layer its weights from Keras 3's folders: `folder` has the numbered tensors of a path; None: there is none."""
+    wanted: dict[str, list[Place]] = {}
+    for place in places_of_model(model, ""):
+        wanted.setdefault(place.folder, []).append(place)
+    for path, those in wanted.items():
+        found = folder(path)
+        if found is None or len(found) != len(those):
+            raise _wrong_count(path, 0 if found is None else len(found), [place.role for place in those])
+        for place in those:
+            place.owner.weights[place.role] = found[place.number]
+
+
+def _wrong_count(layer: str, count: int, roles: Sequence[str]) -> SourceError:
+    return SourceError(
+        f"the weights in the file do not fit the layer '{layer}'",
+        why=f"the file has {count}, the layer has {len(roles)}: {', '.join(roles[:12]) or 'none'}",
+        remedy="give the weights that were saved with this architecture",
+    )
+
+
+def _check_role(layer: str, role: str, name: str) -> None:
+    """The last part of a name may contradict the order."""
+    said = re.sub(r"(_\d+)?(:\d+)?$", "", name.rsplit("/", 1)[-1])
+    wanted = role.rsplit("/", 1)[-1]
+    if said in _ROLES and wanted in _ROLES and said != wanted:
+        raise SourceError(
+            f"the weights in the file do not fit the layer '{layer}'", why=f"'{name}' stands where its {role} is expected"
+        )

@@ -1,0 +1,75 @@
+"""Keras files of every kind, compared with what Keras itself computes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensorferry import readers
+from tensorferry.errors import SourceError
+from tensorferry.ir import Graph
+from tensorferry.readers.selection import select
+from tensorferry.runtimes.reference import evaluate_graph
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+keras = pytest.importorskip("keras", reason="Keras is the reference")
+
+
+def run(graph: Graph, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The graph's outputs in order, in numpy."""
+    found = evaluate_graph(graph, inputs)
+    return [found[port.name] for port in graph.outputs]
+
+
+def read(path: Path, **options: Any) -> Graph:
+    return select(readers.read(path, **options))
+
+
+def agree(ours: list[np.ndarray], theirs: Any) -> None:
+    theirs = list(theirs.values()) if isinstance(theirs, dict) else theirs if isinstance(theirs, list | tuple) else [theirs]
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, map(np.asarray, theirs), strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1.0, float(np.abs(other).max(initial=0))))
+
+
+def test_a_nested_shared_model_with_several_inputs_and_outputs(tmp_path: Path) -> None:
+    layers = keras.layers
+    one, two = keras.Input((4,), name="one"), keras.Input((4,), name="two")
+    shared = layers.Dense(3, activation="tanh", name="shared")
+    inner = keras.Sequential([layers.Dense(5, activation="relu"), layers.Dense(3)], name="inner")
+    outputs = [inner(shared(one)), shared(two), inner(shared(two))]
+    model = keras.Model([one, two], outputs)
+    fed = {name: np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32) for name in ("one", "two")}
+    wanted = model.predict(fed, verbose=0)
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        graph = read(tmp_path / name)
+        assert [port.name for port in graph.inputs] == ["one", "two"]
+        assert [port.name for port in graph.outputs] == ["inner", "shared", "inner_1"]
+        agree(run(graph, fed), wanted)
+
+
+def test_weights_alone_ask_for_the_architecture(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(SourceError, match="--architecture"):
+        readers.read(tmp_path / "model.weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    with pytest.raises(SourceError, match="without weights"):
+        readers.read(tmp_path / "model.json")
+
+
+def test_code_in_a_lambda_is_never_run(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2, name="twice")])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(SourceError, match=r"Python code.*: twice") as raised:
+        readers.read(tmp_path / "model.keras")
+    assert "SavedModel" in raised.value.remedy
+    assert "marshal" not in json.dumps(raised.value.as_dict())
