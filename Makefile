@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-ops clean
+.PHONY: help setup demo test check bench bench-ops bench-nets clean
 
 help:
 	@echo "make setup   the package and its run-time extras in $(VENV)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   lint, format and types"
 	@echo "make bench   the benchmarks of docs/benchmarks.md (installs TensorFlow)"
 	@echo "make bench-ops  the small graphs of docs/bench-ops.md (installs TensorFlow and tensorflowjs, 5 GB)"
+	@echo "make bench-nets  the nets of Keras applications, docs/keras-nets.md (installs TensorFlow; about an hour)"
 	@echo "make clean   take away everything the targets made"
 
 $(BIN)/pip:
@@ -60,6 +61,9 @@ $(VENV)-tfjs/.ready:
 bench-ops: $(VENV)/.ready-tfjs,test $(if $(findstring -only,$(ARGS)),,$(VENV)-tfjs/.ready)
 	PYTHONPATH=benchmarks $(BIN)/python -m ops --work .benchmarks/ops \
 		$(if $(findstring -only,$(ARGS)),,--tensorflowjs-python $(VENV)-tfjs/bin/python) $(if $(ARGS),$(ARGS),--page)
+
+bench-nets: $(VENV)/.ready-tfjs,test
+	$(BIN)/python benchmarks/keras_nets.py --page $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-user $(VENV)-tfjs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
