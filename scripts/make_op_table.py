@@ -7,20 +7,28 @@ python scripts/make_op_table.py --check    # only says whether it is current
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tensorferry import ops
+from tensorferry.errors import FerryError
 from tensorferry.ir import Graph, Node, Port
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pipelines import finish, prepare
 from tensorferry.tensor import DType
+from tensorferry.wire import tfjs_releases, tflite_schema
 
 PAGE = Path(__file__).parent.parent / "docs" / "ops.md"
 TARGETS = {"tflite": "TensorFlow Lite", "tfjs": "TensorFlow.js"}
+KNOWN: dict[str, Callable[[], set[str]]] = {
+    "tflite": lambda: set(tflite_schema.operators()),
+    "tfjs": lambda: set(tfjs_releases.first_releases()),
+}
+UNREACHED = Path(__file__).with_name("unreached.txt")
 PASSED_OVER = {"Const", "Placeholder", "PlaceholderWithDefault", "NoOp"}
 
 HEAD = """# Supported ops
@@ -83,6 +91,7 @@ class Support:
         return self.refusals if self.direct.operators or self.rewritten.operators else {}
 
 
+@cache
 def table() -> str:
     """The whole page."""
     lines, limits = [], []
@@ -101,7 +110,68 @@ def table() -> str:
     parts = [HEAD + "\n".join(lines), f"{len(lines)} ops."]
     if limits:
         parts += ["## Known limits", "Uses of these ops that a target declines:", "\n".join(limits)]
+    parts += ["## Operators that nothing becomes", *map(_coverage, TARGETS)]
     return "\n\n".join(parts) + "\n"
+
+
+# -- what the targets have ------------------------------------------------------------------------------------------
+
+
+def _coverage(target: str) -> str:
+    """How many of a target's operators the examples of all ops become, and why the others are not among them."""
+    known = KNOWN[target]()
+    lines = [f"- {', '.join(f'`{name}`' for name in names)}: {why}." for names, why in explained(target)]
+    head = (
+        f"Of {len(known)} operators of {TARGETS[target]}, {len(reached(target) & known)} are written for the ops above. The others:"
+    )
+    return head + "\n\n" + "\n".join(lines)
+
+
+@cache
+def reached(target: str) -> frozenset[str]:
+    """The operators that the examples become, alone and with all passes done."""
+    found: set[str] = set()
+    for spec in ops.all_specs():
+        for example in spec.examples() if spec.name not in PASSED_OVER else ():
+            for bring in (_bring_by_passes, _bring_by_expansion):
+                try:
+                    found.update(_met(bring(spec, example, target), target))
+                except FerryError:
+                    continue
+    return frozenset(found)
+
+
+def _bring_by_passes(spec: OpSpec, example: Example, target: str) -> Graph:
+    graph, _ = _build(spec, example, target)
+    prepare(graph)
+    finish(graph, target)
+    return graph
+
+
+def _bring_by_expansion(spec: OpSpec, example: Example, target: str) -> Graph:
+    graph, _ = _build(spec, example, target)
+    narrow_types(target)(graph)
+    while expand_for_target(target)(graph):
+        pass
+    return graph
+
+
+def _met(graph: Graph, target: str) -> Iterable[str]:
+    for node in graph.nodes:
+        for _, nested in node.graphs():
+            yield from _met(nested, target)
+        if node.op not in PASSED_OVER:
+            try:
+                yield from _names(node, target, by_op=False)
+            except Declined:
+                continue
+
+
+def explained(target: str) -> list[tuple[list[str], str]]:
+    """Names of operators that nothing becomes, and why; `STABLEHLO_*` stands for all that begin so."""
+    text = UNREACHED.read_text("utf-8").replace("\n ", " ")
+    lines = [line.split(": ", maxsplit=2) for line in text.splitlines() if not line.startswith("#")]
+    return [(names.split(), " ".join(why.split())) for kind, names, why in lines if kind == target]
 
 
 def _support(spec: OpSpec, target: str) -> Support:
