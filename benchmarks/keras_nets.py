@@ -152,7 +152,7 @@ def render(nets: list[dict[str, Any]]) -> str:
         "",
         f"Of {len(nets)} nets, {sum(net['proved'] for net in done)} are proved on both targets. Larger than the official file: "
         f"{larger}; with more operators: {more}.",
-        "Each cell holds ours / official. The time of a conversion is that of the first in a process (ours loads its modules in it,",
+        "Each cell holds ours / official. The time of a conversion is that of the first in a process (ours loads its modules then,",
         "TensorFlow is loaded before), without proof. Latency is of LiteRT with one thread, the two files taking turns.",
         "",
         "| net | proved | bytes of the .tflite | operators | conversion | latency |",
