@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from small_graphs import freeze, small_net, unsupported_net
-from tensorferry import conversion
+from tensorferry import conversion, delivery
 from tensorferry.cli import app
 from tensorferry.errors import VerificationError
 
@@ -160,7 +160,7 @@ def test_a_failed_verification_is_exit_code_1(source, tmp_path, monkeypatch):
 
 
 def test_an_unexpected_error_is_no_traceback(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "write_tflite", lambda *_arguments, **_options: 1 / 0)
+    monkeypatch.setattr(delivery, "write_tflite", lambda *_arguments, **_options: 1 / 0)
     result = call("convert", source, "-o", tmp_path / "net.tflite")
     assert result.exit_code == 2
     assert "internal error: ZeroDivisionError" in result.output
@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_nothing(source, tmp_path):
 def test_an_interrupt_is_exit_code_130_and_leaves_nothing(source, tmp_path):
     # The writer is replaced by one that waits: the command is surely still at work when the signal comes.
     script = (
-        "import time, tensorferry.conversion as c; from tensorferry.cli import main\n"
+        "import time, tensorferry.delivery as c; from tensorferry.cli import main\n"
         "def wait(*_, **__): print('waiting', flush=True); time.sleep(60)\n"
         "c.write_tflite = wait\nmain()"
     )
@@ -224,7 +224,7 @@ def test_an_interrupt_as_json(source, tmp_path, monkeypatch):
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion, "write_tflite", interrupt)
+    monkeypatch.setattr(delivery, "write_tflite", interrupt)
     result = call("convert", source, "-o", tmp_path / "net.tflite", "--json")
     assert (result.exit_code, json.loads(result.stdout)["error"], result.stderr) == (130, "Interrupted", "")
 

@@ -9,7 +9,7 @@ import pytest
 
 import tensorferry
 from small_graphs import freeze, small_net, unsupported_net, weights
-from tensorferry import conversion
+from tensorferry import delivery
 from tensorferry.errors import OptionError, SourceError, TargetError, UnsupportedError, VerificationError
 from tensorferry.runtimes import litert, tfjs
 from tensorferry.tensor import ArrayTensor
@@ -97,13 +97,13 @@ def spoil(graph, name):
 
 @pytest.mark.parametrize("kind", ["tflite", pytest.param("tfjs", marks=needs_node)])
 def test_a_wrong_result_names_the_first_wrong_op_and_leaves_nothing(source, tmp_path, monkeypatch, kind):
-    write = getattr(conversion, f"write_{kind}")
+    write = getattr(delivery, f"write_{kind}")
 
     def write_spoilt(graph, path, **keywords):
         spoil(graph, "features")
         return write(graph, path, **keywords)
 
-    monkeypatch.setattr(conversion, f"write_{kind}", write_spoilt)
+    monkeypatch.setattr(delivery, f"write_{kind}", write_spoilt)
     target = tmp_path / ("net.tflite" if kind == "tflite" else "web")
     with pytest.raises(VerificationError) as caught:
         tensorferry.convert(source, target)
@@ -118,7 +118,7 @@ def test_a_failure_of_the_second_target_keeps_the_first_from_appearing(source, t
     def fail(*_arguments, **_keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion, "write_tfjs", fail)
+    monkeypatch.setattr(delivery, "write_tfjs", fail)
     with pytest.raises(KeyboardInterrupt):
         tensorferry.convert(source, [tmp_path / "net.tflite", tmp_path / "web"])
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,8 @@ from tensorferry.runtimes.reference import can_evaluate, evaluate_graph
 from tensorferry.tensor import Array
 from tensorferry.writers.graphdef import serialize_graphdef
 
-_RUNTIMES = {"tflite": "litert", "tfjs": "tfjs"}
+_RUNTIMES = {"tflite": "runtimes.litert", "tfjs": "runtimes.tfjs"}
+"""Of the other targets, which are TensorFlow's own formats, it is `rereading`."""
 
 Status = Literal["verified", "failed", "not verified"]
 
@@ -138,7 +139,7 @@ def _tensor_name(port: Port) -> str:
 
 def runtime_of(kind: str) -> Any:
     """The module that runs targets of this kind; loaded when one is to be run."""
-    return import_module(f"tensorferry.runtimes.{_RUNTIMES[kind]}")
+    return import_module(f"tensorferry.{_RUNTIMES.get(kind, 'rereading')}")
 
 
 def check_target(kind: str, path: Path, reference: Reference, tolerance: float) -> Check:

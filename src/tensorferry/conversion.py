@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from tensorferry import __version__, check, readers
 from tensorferry.check import Check
 from tensorferry.cutting import advise, find_cut
+from tensorferry.delivery import Delivered, Work, deliver, place_of, stage_for
 from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
-from tensorferry.options import KINDS, Kind, Options, kind_of
+from tensorferry.options import KINDS, Kind, Options, kinds_of
 from tensorferry.origins import Origin, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
-from tensorferry.proof import Prover
+from tensorferry.proof import Prover, check_weights
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
     Frozen,
@@ -33,12 +34,9 @@ from tensorferry.report import (
     describe_port,
     peak_memory,
 )
-from tensorferry.wire.tfjs_releases import oldest_release
-from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder, commit_all, explaining
-from tensorferry.writers.foreign import js_fallback, lite_fallback
+from tensorferry.writers.atomic import Stage, commit_all, explaining
 from tensorferry.writers.graphdef import write_graphdef
-from tensorferry.writers.tfjs import TfjsFacts, write_tfjs
-from tensorferry.writers.tflite import TfliteFacts, write_tflite
+from tensorferry.writers.variables import find_weights
 
 if TYPE_CHECKING:
     from tensorferry.assessment import Assessment
@@ -75,13 +73,14 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
 
 
 def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
-    """Write a model as a frozen GraphDef: the part that its outputs need, its variables as constants.
+    """Write a model as a frozen GraphDef (`*.pbtxt`: as text): the part that its outputs need, its variables as constants.
 
     `keywords` are the fields of Options that say which part of which model is meant.
     """
     options = Options.of(**keywords)
     with open_origin(source, inside=options.inside) as origin:
         graph = _load(origin.path, options)
+        pipelines.finish(graph, "tensorflow")
         size = write_graphdef(graph, target, [origin.given])
     return Frozen(
         str(target), size, len(graph.nodes), _ports(graph.inputs, None), _ports(graph.outputs, None), tuple(graph.notices)
@@ -134,15 +133,19 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
 
 def _verify(source: Path, targets: Sequence[PathLike], options: Options, tell: Progress) -> dict[str, Check]:
     checks = {}
-    for target in targets:
-        path, kind = Path(target), kind_of(target, options.to)
+    for target, kind in zip(targets, kinds_of(targets, options.to, existing=True), strict=True):
+        path = Path(target)
         tell(f"verify {path}")
         missing = check.runtime_of(kind).available()
         if missing:
             checks[str(target)] = check.skipped(missing, options.tolerance)
-            continue
-        graph = _graph_for_target(source, path, kind, options)
-        checks[str(target)] = Prover(graph, options).check(kind, path)
+        elif kind == "npz":
+            plain = _load(source, options)
+            pipelines.finish(plain, "tensorflow")
+            checks[str(target)] = check_weights(find_weights(plain), path, options.tolerance)
+        else:
+            graph = _graph_for_target(source, path, kind, options)
+            checks[str(target)] = Prover(graph, options).check(kind, path)
     return checks
 
 
@@ -181,26 +184,27 @@ class _Job:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def run(self, targets: Sequence[PathLike]) -> Report:
-        kinds = [kind_of(target, self.options.to) for target in targets]
+        kinds = kinds_of(targets, self.options.to)
         if not targets:
             raise OptionError("no target was given", remedy="name at least one, such as -o model.tflite")
-        if len({os.path.realpath(_place(target, kind)) for target, kind in zip(targets, kinds, strict=True)}) != len(targets):
+        if len({os.path.realpath(place_of(target, kind)) for target, kind in zip(targets, kinds, strict=True)}) != len(targets):
             raise OptionError("the same target was given twice")
         with ExitStack() as stack:
-            stages = [stack.enter_context(self._stage(target, kind)) for target, kind in zip(targets, kinds, strict=True)]
+            given = Path(self.origin.given)
+            stages = [stack.enter_context(stage_for(target, kind, given)) for target, kind in zip(targets, kinds, strict=True)]
             with self._step("read"):
                 graph = _load(self.origin.path, self.options)
                 facts = _source_facts(self.origin, graph)
-            with self._step("optimise"):
-                prepared = graph.copy()
-                _tell_drawn(prepared)
-                pipelines.prepare(prepared)
+            work = Work(graph, self.options, _tell_drawn(graph))
+            if any(kind in KINDS for kind in kinds):
+                with self._step("optimise"):
+                    work.prepared()
             with self._advising(graph, targets):
-                written = [self._write(prepared, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
-            checks = self._verify(graph, stages, kinds, written)
+                written = [self._write(work, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
+            checks = self._verify(work, stages, kinds, written)
             with self._step("put in place"):
                 commit_all(stages)
-        return self._report(graph, facts, prepared, targets, kinds, written, checks)
+        return self._report(work, facts, targets, kinds, written, checks)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -219,55 +223,41 @@ class _Job:
                 error.remedy = advise(cut, Path(self.origin.name), targets)
             raise
 
-    def _stage(self, target: PathLike, kind: Kind) -> Stage:
-        if kind == "tflite":
-            return StagedFile(target, [self.origin.given])
-        return StagedFolder(_place(target, kind), [self.origin.given])
-
-    def _write(self, prepared: Graph, stage: Stage, kind: Kind) -> _Written:
+    def _write(self, work: Work, stage: Stage, kind: Kind) -> Delivered:
         with self._step(f"write {kind}"), explaining(stage.given):
-            graph = prepared.copy()
-            pipelines.finish(graph, kind)
-            custom, select = self.options.allow_custom, self.options.allow_select
-            if kind == "tflite":
-                fallback = lite_fallback(custom=custom, select=select)
-                if self.options.state_as_io:
-                    _tell_states(graph)
-                    graph.states.clear()
-                facts: TfliteFacts | TfjsFacts = write_tflite(graph, stage.path, fallback=fallback)
-            else:
-                _tell_states(graph)
-                facts = write_tfjs(graph, stage.path, shard_size=self.options.shard_size, fallback=js_fallback(custom=custom))
-        said = [notice for notice in graph.notices if notice not in prepared.notices]
-        return _Written(facts, tuple(dict.fromkeys((*said, *facts.notices))))
+            return deliver(work, stage, kind)
 
-    def _verify(self, graph: Graph, stages: Sequence[Stage], kinds: Sequence[Kind], written: Sequence[_Written]) -> list[Check]:
+    def _verify(self, work: Work, stages: Sequence[Stage], kinds: Sequence[Kind], written: Sequence[Delivered]) -> list[Check]:
         if not self.options.verify:
             return [check.skipped("not asked for (--no-verify)", self.options.tolerance) for _ in kinds]
         checks = []
-        prover = Prover(graph, self.options)
+        prover = Prover(work.source, self.options)
         for stage, kind, each in zip(stages, kinds, written, strict=True):
-            if each.facts.custom:
-                reason = f"the plain runtime lacks {', '.join(each.facts.custom)}: {_SUPPLIERS[kind]}"
+            if each.custom:
+                reason = f"the plain runtime lacks {', '.join(each.custom)}: {_SUPPLIERS.get(kind, _NOBODY)}"
                 checks.append(check.skipped(reason, self.options.tolerance))
                 continue
             with self._step(f"verify {kind}"):
-                outcome = prover.check(kind, stage.path)
+                if kind == "npz":
+                    outcome = check_weights(find_weights(work.plain()), stage.path, self.options.tolerance)
+                else:
+                    outcome = prover.check(kind, stage.path)
                 check.raise_if_failed(outcome, str(stage.given), stage.path)
                 checks.append(outcome)
         return checks
 
     def _report(
         self,
-        graph: Graph,
+        work: Work,
         facts: SourceFacts,
-        prepared: Graph,
         targets: Sequence[PathLike],
         kinds: Sequence[Kind],
-        written: Sequence[_Written],
+        written: Sequence[Delivered],
         checks: Sequence[Check],
     ) -> Report:
-        inside = not self.options.state_as_io and "tfjs" not in kinds
+        graph = work.source
+        outside = {"tfjs", "graphdef", "graphdef-text", *(["tflite"] if self.options.state_as_io else [])}
+        inside = not outside.intersection(kinds)
         hidden = {name for key, state in graph.states.items() for name in (key, state.output)} if inside else set()
         return Report(
             version=__version__,
@@ -275,32 +265,17 @@ class _Job:
             inputs=_ports([port for port in graph.inputs if port.name not in hidden], self.options.inputs),
             outputs=_ports([port for port in graph.outputs if port.name not in hidden], self.options.outputs),
             targets=tuple(map(_target_facts, targets, kinds, written, checks)),
-            notices=tuple(dict.fromkeys(prepared.notices)),
+            notices=work.told(),
             seconds=self.watch.seconds,
             peak_bytes=peak_memory(),
         )
 
 
-_FEW = 1 << 16
-"""Elements of a variable whose first value is looked at, to tell it."""
-
-
-def _tell_drawn(graph: Graph) -> None:
+def _tell_drawn(graph: Graph) -> list[str]:
     """Outputs that no two runs have in common."""
     drawn = check.drawn_outputs(graph)
-    if drawn:
-        names = ", ".join(f"'{port.name}'" for port in graph.outputs if port.name in drawn)
-        graph.notices.append(f"{names} comes of random numbers: a check compares shape, type and distribution, not the values")
-
-
-def _tell_states(graph: Graph) -> None:
-    """What a program has to do about variables that have become inputs and outputs."""
-    for name, state in graph.states.items():
-        elements = set(state.first.array().reshape(-1).tolist()) if state.first.size <= _FEW else set()
-        first = f"{elements.pop()}" if len(elements) == 1 else "the value that the source initialises it with"
-        graph.notices.append(
-            f"variable '{name}' is an input: give it {first} at first, then what the output '{state.output}' was the last time"
-        )
+    names = ", ".join(f"'{port.name}'" for port in graph.outputs if port.name in drawn)
+    return [f"{names} comes of random numbers: a check compares shape, type and distribution, not the values"] if drawn else []
 
 
 _SUPPLIERS = {
@@ -309,23 +284,11 @@ _SUPPLIERS = {
 }
 """Who has the operators that a plain runtime lacks."""
 
-
-def _place(target: PathLike, kind: Kind) -> Path:
-    """The file or folder that a target's name stands for: `model.json` is its folder."""
-    path = Path(target)
-    return path.parent if kind == "tfjs" and path.name == "model.json" else path
+_NOBODY = "a program that loads it must bring them"
 
 
 def _ports(ports: Sequence[Port], given: Sequence[str] | None) -> tuple[PortFacts, ...]:
     return tuple(describe_port(port, found=given is None) for port in ports)
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What a writer says of its file, and what was decided for that target alone."""
-
-    facts: TfliteFacts | TfjsFacts
-    notices: tuple[str, ...]
 
 
 def _source_facts(origin: Origin, graph: Graph) -> SourceFacts:
@@ -337,22 +300,14 @@ def _format(origin: Origin) -> str:
     return f"{form}, in {origin.container}" if origin.container else form
 
 
-def _target_facts(target: PathLike, kind: Kind, written: _Written, outcome: Check) -> TargetFacts:
-    facts = written.facts
-    if isinstance(facts, TfliteFacts):
-        size, runtime = facts.size, f"TensorFlow Lite {facts.oldest_runtime} and later"
-        files: tuple[str, ...] = (Path(target).name,)
-    else:
-        oldest = oldest_release(facts.operators)
-        size, runtime = facts.nbytes, f"TensorFlow.js {oldest} and later" if oldest else ""
-        files = facts.files
+def _target_facts(target: PathLike, kind: Kind, written: Delivered, outcome: Check) -> TargetFacts:
     return TargetFacts(
         path=str(target),
         kind=kind,
-        bytes=size,
-        files=files,
-        operators=dict(facts.operators),
-        runtime=runtime,
+        bytes=written.size,
+        files=written.files,
+        operators=dict(written.operators),
+        runtime=written.runtime,
         notices=written.notices,
         check=outcome,
     )

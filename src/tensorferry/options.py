@@ -6,12 +6,40 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tensorferry.errors import OptionError
 
-Kind = Literal["tflite", "tfjs"]
-KINDS: tuple[str, ...] = get_args(Kind)
+Kind = str
+"""A kind of target: a key of TARGETS."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKind:
+    """One kind of target: what people call it, the suffixes that tell it, and what a name of it stands for.
+
+    A `prefix` stands for several files whose names begin with it.
+    """
+
+    title: str
+    suffixes: tuple[str, ...] = ()
+    form: Literal["file", "folder", "prefix"] = "file"
+
+
+TARGETS: Mapping[Kind, TargetKind] = {
+    "tflite": TargetKind("TensorFlow Lite", (".tflite",)),
+    "tfjs": TargetKind("TensorFlow.js", form="folder"),
+    "graphdef": TargetKind("frozen GraphDef", (".pb",)),
+    "graphdef-text": TargetKind("frozen GraphDef as text", (".pbtxt",)),
+    "savedmodel": TargetKind("SavedModel", form="folder"),
+    "checkpoint": TargetKind("TensorFlow checkpoint", (".ckpt",), form="prefix"),
+    "npz": TargetKind("NumPy archive of the weights", (".npz",)),
+}
+"""Everything that `convert` can write. A folder's name tells nothing: without `--to` it is TensorFlow.js."""
+
+KINDS = ("tflite", "tfjs")
+"""The targets with an instruction set of their own, which may lack an op; all others are TensorFlow's own formats."""
+
 REFERENCES = ("numpy", "tensorflow")
 
 MAX_SIZE = 2**31 - 1
@@ -28,6 +56,7 @@ DEFAULT_VERIFY_MEMORY = 4 << 30
 class Options:
     """Everything a conversion can be told.
 
+    `to`: the kind of all targets, or one for each in their order; None lets their names tell.
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
     `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
@@ -41,7 +70,7 @@ class Options:
 
     inputs: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
-    to: Kind | None = None
+    to: tuple[Kind, ...] | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shard_size: int = DEFAULT_SHARD_SIZE
     verify: bool = True
@@ -63,8 +92,9 @@ class Options:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):
             if names is not None:
                 _check_names(role, names)
-        if self.to is not None and self.to not in KINDS:
-            raise OptionError(f"unknown target kind '{self.to}'", remedy=f"choose one of {', '.join(KINDS)}")
+        for kind in self.to or ():
+            if kind not in TARGETS:
+                raise OptionError(f"unknown target kind '{kind}'", remedy=f"choose one of {', '.join(TARGETS)}")
         if self.reference not in REFERENCES:
             raise OptionError(f"unknown reference '{self.reference}'", remedy=f"choose one of {', '.join(REFERENCES)}")
         if self.shard_size < 0:
@@ -85,7 +115,7 @@ class Options:
         unknown = sorted(set(keywords) - set(cls.__dataclass_fields__))
         if unknown:
             raise OptionError(f"unknown option {', '.join(unknown)}", remedy=f"options are {', '.join(cls.__dataclass_fields__)}")
-        for role in ("inputs", "outputs", "tags"):
+        for role in ("inputs", "outputs", "tags", "to"):
             keywords[role] = split_names(keywords.get(role))
         for role in ("verify_inputs", "checkpoint"):
             if keywords.get(role) is not None:
@@ -108,18 +138,42 @@ def _check_names(role: str, names: tuple[str, ...]) -> None:
         raise OptionError(f"{role} names {', '.join(twice)} twice")
 
 
+def kinds_of(targets: Sequence[str | os.PathLike[str]], to: Sequence[Kind] | None = None, *, existing: bool = False) -> list[Kind]:
+    """The kind of each target: the one that was said for all, the ones said for each, or what the names tell.
+
+    Of `existing` targets their content tells what no name can.
+    """
+    if to and len(to) not in (1, len(targets)):
+        raise OptionError(
+            f"{len(to)} kinds of targets are said for {len(targets)} targets", remedy="say one for all, or one for each in order"
+        )
+    said: Sequence[Kind | None] = [None] * len(targets) if not to else to if len(to) == len(targets) else [to[0]] * len(targets)
+    pairs = zip(targets, said, strict=True)
+    return [kind or (existing and _kind_of_existing(Path(target))) or kind_of(target) for target, kind in pairs]
+
+
+def _kind_of_existing(path: Path) -> Kind:
+    """Of what only `--to` can ask for: a SavedModel's folder, a checkpoint's prefix; else nothing."""
+    if (path / "saved_model.pb").is_file() and not (path / "model.json").exists():
+        return "savedmodel"
+    return "checkpoint" if path.name and path.with_name(f"{path.name}.index").is_file() else ""
+
+
 def kind_of(target: str | os.PathLike[str], to: Kind | None = None) -> Kind:
-    """What a target's name asks for: `.tflite` is TensorFlow Lite; a folder, or `model.json`, is TensorFlow.js."""
+    """What a target's name asks for, by its suffix; a folder, or `model.json`, is TensorFlow.js."""
     path = Path(target)
     if not os.fspath(target):
         raise OptionError("a target's name is empty", remedy="name a file or a folder, such as -o model.tflite")
     if to is not None:
         return to
-    if path.suffix == ".tflite":
-        return "tflite"
-    if path.name == "model.json" or path.is_dir() or not path.suffix or str(target).endswith(("/", os.sep)):
+    folder = path.is_dir() or str(target).endswith(("/", os.sep))
+    by_suffix = [kind for kind, each in TARGETS.items() if path.suffix in each.suffixes]
+    if by_suffix and not folder:
+        return by_suffix[0]
+    if path.name == "model.json" or folder or not path.suffix:
         return "tfjs"
+    named = ", ".join(f"*{suffix}" for each in TARGETS.values() for suffix in each.suffixes)
     raise OptionError(
         f"cannot tell from its name what '{target}' should be",
-        remedy="name it *.tflite, or a folder (or model.json) for TensorFlow.js, or say --to tflite|tfjs",
+        remedy=f"name it {named}, or a folder (or model.json) for TensorFlow.js, or say --to {'|'.join(TARGETS)}",
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensorferry import check
-from tensorferry.check import Check, Reference
+from tensorferry.check import Check, Reference, Status
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import Graph, Value
 from tensorferry.options import Options
+from tensorferry.rereading import NAME, compare_weights
 from tensorferry.sampling import choose_shapes, infer_over, load_inputs, sample_inputs
-from tensorferry.tensor import Array
+from tensorferry.tensor import Array, Tensor
 
 CONSTANT_COPIES = 3
 """Times the constants are held: the file in its runtime, the runtime's packed copy, the reference's pages."""
@@ -57,6 +59,17 @@ class Prover:
             if given is not None or isinstance(error, OptionError | SourceError):
                 raise
             self._obstacle = _explain(error, inputs)
+
+
+def check_weights(weights: Mapping[str, Tensor], path: Path, tolerance: float) -> Check:
+    """A file of weights alone is right when each of them is there, bit for bit."""
+    start = time.perf_counter()
+    problem = compare_weights(weights, path)
+    status: Status = "failed" if problem else "verified"
+    return Check(status, NUMPY, NAME, tolerance, reason=problem, seconds=time.perf_counter() - start)
+
+
+NUMPY = "numpy.load"
 
 
 def _explain(error: FerryError | MemoryError, inputs: Mapping[str, Array]) -> str:

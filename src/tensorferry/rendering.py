@@ -17,10 +17,11 @@ from tensorferry.comparison import OutputError
 from tensorferry.cutting import advise
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
+from tensorferry.options import TARGETS
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.zoo.catalog import Built
 
-KIND_NAMES = {"tflite": "TensorFlow Lite", "tfjs": "TensorFlow.js"}
+KIND_NAMES = {kind: each.title for kind, each in TARGETS.items()}
 STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
 
 
@@ -116,7 +117,8 @@ def _render_target(target: TargetFacts, source_bytes: int) -> RenderableType:
     ratio = f", {target.bytes / source_bytes:.0%} of the source" if source_bytes else ""
     files = f" in {len(target.files)} files" if len(target.files) > 1 else ""
     table.add_row(KIND_NAMES[target.kind], Text.assemble((target.path, "bold"), f"  {format_bytes(target.bytes)}{files}{ratio}"))
-    table.add_row("operators", f"{target.operator_count}:  {format_counts(target.operators)}")
+    if target.operators:
+        table.add_row("operators", f"{target.operator_count}:  {format_counts(target.operators)}")
     if target.runtime:
         table.add_row("runs on", target.runtime)
     for notice in target.notices:

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     metavar="TARGET",
     multiple=True,
     required=True,
-    help="*.tflite, or a folder for TensorFlow.js. May be repeated.",
+    help="*.tflite, a folder for TensorFlow.js, *.pb, *.pbtxt, *.ckpt or *.npz. May be repeated.",
 )
 @ORIGIN
 @PORTS
-@click.option("--to", metavar="tflite|tfjs", help="Kind of the targets if their names do not tell.")
+@click.option(
+    "--to",
+    metavar="KINDS",
+    help="Kind of the targets if their names do not tell (a SavedModel's never does), or one for each, in their order: "
+    "tflite, tfjs, graphdef, graphdef-text, savedmodel, checkpoint, npz.",
+)
 @click.option("--allow-custom", is_flag=True, help="Pass ops that a target lacks on under their names, for a runtime of yours.")
 @click.option("--allow-select", is_flag=True, help="Write ops that TensorFlow Lite lacks as Select (Flex) operators.")
 @click.option("--state-as-io", is_flag=True, help="Variables that a run assigns become inputs and outputs, as in TensorFlow.js.")

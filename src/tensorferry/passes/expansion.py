@@ -43,7 +43,7 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
         return 1
     if spec.expand is None or target not in spec.expands_for:
         return decline(log, node, f"{target} has no form of it ({why})")
-    split = _split_bias(graph, node, spec)
+    split = split_bias(graph, node, spec)
     try:
         expanded = spec.expand(graph, node)
     except Declined as refusal:
@@ -63,8 +63,8 @@ def _fit(graph: Graph, node: Node, spec: OpSpec, target: str) -> bool:
     return (bool(spec.widens) and widen(graph, node, spec, accepts)) or (spec.elementwise and collapse(graph, node, spec, accepts))
 
 
-def _split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
-    """Expansions know nothing of a fused bias: it becomes a BiasAdd again, which `fuse_bias` may fuse into what comes of it."""
+def split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
+    """A fused bias becomes a BiasAdd again: expansions know nothing of it, and `fuse_bias` may fuse it into what comes of them."""
     if not spec.takes_bias or len(node.inputs) <= spec.bias_at:
         return 0
     following = insert_after(graph, node)

@@ -29,6 +29,7 @@ from tensorferry.passes.layout import settle_layout
 from tensorferry.passes.lists import write_lists_as_tensors
 from tensorferry.passes.narrowing import narrow_types
 from tensorferry.passes.pads import merge_pads
+from tensorferry.passes.plain_ops import write_plain_ops
 from tensorferry.passes.recurrence import recognise_lstm_loops, turn_lstm
 from tensorferry.passes.relabelling import join_transposed_axes
 from tensorferry.passes.reshapes import drop_broadcast_reshapes, replace_transposes_by_reshapes, simplify_reshapes
@@ -139,7 +140,14 @@ def _finishing(target: str) -> tuple[Group, ...]:
     )
 
 
-PIPELINES: Mapping[str, Sequence[Group]] = {"prepare": PREPARING, **{target: _finishing(target) for target in TARGETS}}
+PLAIN = (Group("plain ops", (write_plain_ops,), rounds=8),)
+"""For TensorFlow's own formats the graph stays as it was read, but for what TensorFlow does not have."""
+
+PIPELINES: Mapping[str, Sequence[Group]] = {
+    "prepare": PREPARING,
+    **{target: _finishing(target) for target in TARGETS},
+    "tensorflow": PLAIN,
+}
 """Name -> groups, in order. `prepare` comes first, then one target's."""
 
 
@@ -149,7 +157,10 @@ def prepare(graph: Graph) -> dict[str, int]:
 
 
 def finish(graph: Graph, target: str) -> dict[str, int]:
-    """What one target (`tflite` or `tfjs`) needs, after `prepare`. Returns how often each pass changed something."""
+    """What one target needs, after `prepare`; `tensorflow`, of the graph as it was read: what its own formats need.
+
+    Returns how often each pass changed something.
+    """
     return run(graph, PIPELINES[target])
 
 

@@ -206,6 +206,9 @@ class Message:
         with np.errstate(over="ignore"):
             self._append(encode_varint(tag << 3 | FIXED32) + np.float32(value).astype("<f4").tobytes())
 
+    def fixed32(self, tag: int, value: int) -> None:
+        self._append(encode_varint(tag << 3 | FIXED32) + value.to_bytes(4, "little"))
+
     def fixed64(self, tag: int, value: bytes) -> None:
         self._append(encode_varint(tag << 3 | FIXED64) + value)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import google_crc32c
 
-from tensorferry.wire.protobuf import malformed, read_varint
+from tensorferry.wire.protobuf import encode_varint, malformed, read_varint
 from tensorferry.wire.snappy import decompress
 
 MAGIC = 0xDB4775248B80FB57
@@ -17,11 +17,20 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def masked_crc(pieces: Iterable[bytes | memoryview]) -> int:
-    """CRC-32C of the pieces one after the other, as TensorFlow stores it: rotated and offset, so that checksums of data that
-    holds checksums stay strong."""
+    """CRC-32C of the pieces one after the other, masked."""
     crc = 0
     for piece in pieces:
-        crc = google_crc32c.extend(crc, piece if isinstance(piece, bytes) else bytes(piece))
+        crc = extend_crc(crc, piece)
+    return mask_crc(crc)
+
+
+def extend_crc(crc: int, piece: bytes | memoryview) -> int:
+    """CRC-32C, not masked yet, of what `crc` is of and the piece behind it."""
+    return int(google_crc32c.extend(crc, piece if isinstance(piece, bytes) else bytes(piece)))
+
+
+def mask_crc(crc: int) -> int:
+    """As TensorFlow stores it: rotated and offset, so that checksums of data that holds checksums stay strong."""
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
@@ -76,3 +85,48 @@ def _entries(block: memoryview, offset: int) -> Iterator[tuple[bytes, memoryview
         position += fresh
         yield key, block[position : position + length]
         position += length
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+_BLOCK = 1 << 16
+_RESTART_EVERY = 16
+
+
+def encode_table(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A table of these (key, value) pairs, which stand in the order of their keys."""
+    table = bytearray()
+    index, block, size = [], list[tuple[bytes, bytes]](), 0
+    for number, (key, value) in enumerate(entries):
+        block.append((key, value))
+        size += len(key) + len(value)
+        if size >= _BLOCK or number == len(entries) - 1:
+            index.append((key, _add_block(table, _encode_block(block, _RESTART_EVERY))))
+            block, size = [], 0
+    metadata = _add_block(table, _encode_block([], _RESTART_EVERY))
+    handles = metadata + _add_block(table, _encode_block(index, 1))
+    return bytes(table) + handles.ljust(FOOTER - 8, b"\0") + MAGIC.to_bytes(8, "little")
+
+
+def _add_block(table: bytearray, block: bytes) -> bytes:
+    """Where the block lies, as the index says it."""
+    start = len(table)
+    content = block + bytes([_PLAIN])
+    table += content + masked_crc([content]).to_bytes(4, "little")
+    return encode_varint(start) + encode_varint(len(block))
+
+
+def _encode_block(entries: Sequence[tuple[bytes, bytes]], restart_every: int) -> bytes:
+    block, restarts, before = bytearray(), [0], b""
+    for number, (key, value) in enumerate(entries):
+        shared = 0
+        if number % restart_every == 0:
+            restarts += [len(block)] if number else []
+        else:
+            while shared < min(len(key), len(before)) and key[shared] == before[shared]:
+                shared += 1
+        block += encode_varint(shared) + encode_varint(len(key) - shared) + encode_varint(len(value)) + key[shared:] + value
+        before = key
+    for each in (*restarts, len(restarts)):
+        block += each.to_bytes(4, "little")
+    return bytes(block)

@@ -114,9 +114,14 @@ class Stage:
 
 
 class StagedFile(Stage):
-    """One file. The temporary file exists, empty, from the start: an unwritable folder shows before any work is done."""
+    """One file. The temporary file exists, empty, from the start: an unwritable folder shows before any work is done.
 
-    def __init__(self, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> None:
+    `path` is where it is written for now, beside the target; a name is made up when none is given.
+    """
+
+    def __init__(
+        self, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = (), *, path: Path | None = None
+    ) -> None:
         super().__init__(target, sources)
         if self.target.exists():
             if not self.target.is_file():
@@ -124,7 +129,7 @@ class StagedFile(Stage):
                 raise TargetError(f"'{self.given}' cannot be written", why=f"it is {kind}", remedy="name a file")
             if not os.access(self.target, os.W_OK):
                 raise TargetError(f"'{self.given}' cannot be written", why="the file is read-only", remedy="choose another name")
-        self.path = self._temporary("part")
+        self.path = path or self._temporary("part")
         self._backup: Path | None = None
         self._placing = False
         self._new = not self.target.exists()
@@ -139,7 +144,7 @@ class StagedFile(Stage):
 
     def publish(self) -> None:
         with explaining(self.given):
-            _sync(self.path)
+            sync(self.path)
             if self.target.exists():
                 shutil.copymode(self.target, self.path)
                 self._backup = self._temporary("old")
@@ -149,7 +154,7 @@ class StagedFile(Stage):
                     self._backup = None
             self._placing = True
             self.path.replace(self.target)
-            _sync(self.target.parent)
+            sync(self.target.parent)
 
     def roll_back(self) -> None:
         if not self._placing or self.path.exists():  # the rename has not happened
@@ -201,13 +206,13 @@ class StagedFolder(Stage):
                 self._refuse_source(self.target / name, source)
         with explaining(self.given):
             for name in names:
-                _sync(self.path / name)
+                sync(self.path / name)
             try:
                 self._move_in(names)
             except BaseException:
                 self.roll_back()
                 raise
-            _sync(self.target)
+            sync(self.target)
 
     def _move_in(self, names: Sequence[str]) -> None:
         if not self.target.exists():
@@ -276,7 +281,7 @@ def atomic_file(path: str | os.PathLike[str], sources: Iterable[str | os.PathLik
         stage.commit()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the system write a file, or a folder's list of names, to the disk."""
     if path.is_dir() and os.name == "nt":
         return

@@ -1,17 +1,21 @@
-"""A Graph as a binary frozen GraphDef, written in a stream: weights go from where they lie to the target and are never held."""
+"""A Graph as a frozen GraphDef, binary or text: weights are streamed from where they lie to the target and are never held."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from tensorferry import ops
 from tensorferry.errors import TargetError
 from tensorferry.ir import Graph, Node, Value
+from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
-from tensorferry.wire.protobuf import Message
+from tensorferry.wire.named import format_message
+from tensorferry.wire.protobuf import Message, whole
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tensorflow import DTYPE_NUMBERS, FunctionDef, FunctionRef, GraphDef, NodeDef, OpDef, encode_entry
 from tensorferry.writers.atomic import atomic_file
@@ -26,12 +30,46 @@ MAX_BYTES = (1 << 31) - 1
 """No protocol-buffer library reads a longer message."""
 
 
+TEXT_SUFFIX = ".pbtxt"
+MAX_TEXT = 512 << 20
+"""Bytes of a graph in text form: what our own reader takes, and more than protobuf's own reads in a minute."""
+
+
 def write_graphdef(graph: Graph, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]] = ()) -> int:
-    """Write the graph to a file that appears whole or not at all; returns its size. The same graph gives the same bytes."""
+    """Write the graph to a file that appears whole or not at all, as text where its name ends in `.pbtxt`; returns its size.
+
+    The same graph gives the same bytes.
+    """
     message = encode_graph(graph)
     with atomic_file(target, sources) as file:
-        _drain(message, file)
+        if Path(target).suffix == TEXT_SUFFIX:
+            return write_text(message, file)
+        drain(message, file)
     return message.size
+
+
+def write_message(message: Message, path: Path) -> int:
+    """Write a message to a file that nobody else sees yet; returns its size."""
+    with open(path, "wb") as file:
+        drain(message, file)
+    return message.size
+
+
+def write_text(message: Message, file: BinaryIO) -> int:
+    """Write the text form of a GraphDef by way of a temporary file with its binary form; returns the size of the text."""
+    size = 0
+    with tempfile.NamedTemporaryFile(dir=Path(file.name).parent, prefix=".", suffix=".part") as binary:
+        drain(message, cast(BinaryIO, binary))
+        binary.flush()
+        source = SourceFile(binary.name)
+        for piece in format_message("GraphDef", whole(source.view), source):
+            size += file.write(piece)
+            if size > MAX_TEXT:
+                raise TargetError(
+                    f"the graph as text takes more than {MAX_TEXT >> 20} MiB, which nothing reads back",
+                    remedy="write it in binary form (*.pb)",
+                )
+    return size
 
 
 def serialize_graphdef(graph: Graph) -> bytes:
@@ -44,7 +82,8 @@ def serialize_node(node: Node) -> bytes:
     return b"".join(_encode_node(node, None).chunks())
 
 
-def _drain(message: Message, file: BinaryIO) -> None:
+def drain(message: Message, file: BinaryIO) -> None:
+    """Write a message, piece by piece."""
     for chunk in message.chunks():
         file.write(chunk)
 

@@ -1,0 +1,218 @@
+"""One target of each kind: where it is staged while it is made, which writer makes it, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorferry.ir import Graph
+from tensorferry.options import KINDS, TARGETS, Kind, Options
+from tensorferry.passes import pipelines
+from tensorferry.wire.signatures import signature
+from tensorferry.wire.tfjs_releases import oldest_release
+from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder
+from tensorferry.writers.checkpoint import META, SUFFIXES, write_checkpoint
+from tensorferry.writers.foreign import js_fallback, lite_fallback
+from tensorferry.writers.graphdef import drain, encode_graph, write_text
+from tensorferry.writers.npz import write_npz
+from tensorferry.writers.savedmodel import write_savedmodel
+from tensorferry.writers.stages import StagedPrefix, StagedTree
+from tensorferry.writers.tfjs import write_tfjs
+from tensorferry.writers.tflite import write_tflite
+from tensorferry.writers.variables import find_weights
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a writer says of its target. `custom`: operators that a plain runtime lacks; `runtime`: the oldest that loads it."""
+
+    size: int
+    files: tuple[str, ...]
+    operators: Mapping[str, int] = field(default_factory=dict)
+    custom: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    runtime: str = ""
+
+
+@dataclass(slots=True)
+class Work:
+    """A source's graph in the forms that targets begin with, each made when it is first wanted."""
+
+    source: Graph
+    options: Options
+    notices: list[str] = field(default_factory=list)
+    _prepared: Graph | None = None
+    _plain: Graph | None = None
+
+    def prepared(self) -> Graph:
+        """In normal form, for the targets with an instruction set of their own."""
+        if self._prepared is None:
+            self._prepared = self.source.copy()
+            self._prepared.notices += [each for each in self.notices if each not in self._prepared.notices]
+            pipelines.prepare(self._prepared)
+        return self._prepared
+
+    def plain(self) -> Graph:
+        """As it was read, in TensorFlow's own ops."""
+        if self._plain is None:
+            self._plain = self.source.copy()
+            pipelines.finish(self._plain, "tensorflow")
+        return self._plain
+
+    def told(self) -> tuple[str, ...]:
+        """Notices that are not of one target alone."""
+        made = [graph for graph in (self._prepared, self._plain) if graph is not None]
+        return tuple(dict.fromkeys((*(each for graph in made for each in graph.notices), *self.notices)))
+
+
+def place_of(target: PathLike, kind: Kind) -> Path:
+    """The file or folder that a target's name stands for: `model.json` is its folder."""
+    path = Path(target)
+    return path.parent if kind == "tfjs" and path.name == "model.json" else path
+
+
+def stage_for(target: PathLike, kind: Kind, source: Path) -> Stage:
+    """Where to write the target for now."""
+    if kind == "tfjs":
+        return StagedFolder(place_of(target, kind), [source])
+    if kind == "savedmodel":
+        return StagedTree(target, [source])
+    if TARGETS[kind].form == "prefix":
+        return StagedPrefix(target, SUFFIXES, [source])
+    return StagedFile(target, [source])
+
+
+def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
+    """Write one target into its stage."""
+    begun = work.prepared() if kind in KINDS else work.plain()
+    graph = begun.copy()
+    delivered = _WRITERS[kind](graph, stage, work.options)
+    said = [notice for notice in graph.notices if notice not in begun.notices]
+    return Delivered(
+        delivered.size,
+        delivered.files,
+        delivered.operators,
+        delivered.custom,
+        tuple(dict.fromkeys((*said, *delivered.notices))),
+        delivered.runtime,
+    )
+
+
+# -- TensorFlow Lite and TensorFlow.js -----------------------------------------------------------------------------
+
+
+def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
+    pipelines.finish(graph, "tflite")
+    if options.state_as_io:
+        tell_states(graph)
+        graph.states.clear()
+    facts = write_tflite(graph, stage.path, fallback=lite_fallback(custom=options.allow_custom, select=options.allow_select))
+    runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
+    return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, facts.notices, runtime)
+
+
+def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
+    pipelines.finish(graph, "tfjs")
+    tell_states(graph)
+    facts = write_tfjs(graph, stage.path, shard_size=options.shard_size, fallback=js_fallback(custom=options.allow_custom))
+    oldest = oldest_release(facts.operators)
+    runtime = f"TensorFlow.js {oldest} and later" if oldest else ""
+    return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime)
+
+
+_FEW = 1 << 16
+"""Elements of a variable whose first value is looked at, to tell it."""
+
+
+def tell_states(graph: Graph) -> None:
+    """What a program has to do about variables that have become inputs and outputs."""
+    for name, state in graph.states.items():
+        elements = set(state.first.array().reshape(-1).tolist()) if state.first.size <= _FEW else set()
+        first = f"{elements.pop()}" if len(elements) == 1 else "the value that the source initialises it with"
+        graph.notices.append(
+            f"variable '{name}' is an input: give it {first} at first, then what the output '{state.output}' was the last time"
+        )
+
+
+# -- TensorFlow's own formats --------------------------------------------------------------------------------------
+
+
+def _deliver_graphdef(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+    tell_states(graph)
+    operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
+    message = encode_graph(graph)
+    assert isinstance(stage, StagedFile)
+    with stage.open() as file:
+        drain(message, file)
+    return Delivered(message.size, (stage.given.name,), operators, custom)
+
+
+def _deliver_text(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+    tell_states(graph)
+    assert isinstance(stage, StagedFile)
+    with stage.open() as file:
+        size = write_text(encode_graph(graph), file)
+    return Delivered(size, (stage.given.name,), count_operators(graph), unknown_to_tensorflow(graph))
+
+
+def _deliver_savedmodel(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+    operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
+    holding, size = write_savedmodel(graph, stage.path)
+    files = sorted(each.relative_to(stage.path).as_posix() for each in stage.path.rglob("*") if each.is_file())
+    return Delivered(size, tuple(files), operators, custom, (_tell_variables(len(holding.variables)),))
+
+
+def _deliver_checkpoint(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+    operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
+    holding, size = write_checkpoint(graph, stage.path)
+    name = stage.given.name
+    notice = f"the graph that reads them is '{name}{META}': freeze it, or name it as a source"
+    files = tuple(f"{name}{suffix}" for suffix in SUFFIXES)
+    return Delivered(size, files, operators, custom, (_tell_variables(len(holding.variables)), notice))
+
+
+def _deliver_npz(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+    weights = find_weights(graph)
+    assert isinstance(stage, StagedFile)
+    with stage.open() as file:
+        notices = write_npz(weights, file)
+        size = file.seek(0, os.SEEK_END)
+    notices.append(f"{len(weights)} weights; what is computed with them is not in the file")
+    return Delivered(size, (stage.given.name,), notices=tuple(notices))
+
+
+def _tell_variables(count: int) -> str:
+    return f"{count} weights are variables" if count != 1 else "1 weight is a variable"
+
+
+def count_operators(graph: Graph) -> Mapping[str, int]:
+    """Count by op, without constants and inputs, most frequent first."""
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.op not in ("Const", "Placeholder"):
+            counts[node.op] = counts.get(node.op, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def unknown_to_tensorflow(graph: Graph) -> tuple[str, ...]:
+    """Ops that are none of TensorFlow's, in graphs inside nodes too."""
+    found = {node.op for node in graph.nodes if signature(node.op) is None}
+    for node in graph.nodes:
+        for _key, nested in node.graphs():
+            found.update(unknown_to_tensorflow(nested))
+    return tuple(sorted(found))
+
+
+_WRITERS: Mapping[Kind, Callable[[Graph, Stage, Options], Delivered]] = {
+    "tflite": _deliver_tflite,
+    "tfjs": _deliver_tfjs,
+    "graphdef": _deliver_graphdef,
+    "graphdef-text": _deliver_text,
+    "savedmodel": _deliver_savedmodel,
+    "checkpoint": _deliver_checkpoint,
+    "npz": _deliver_npz,
+}
