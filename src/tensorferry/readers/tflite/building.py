@@ -179,6 +179,11 @@ class SubgraphReader:
         """Whether something has given or computed the tensor."""
         return number in self._values
 
+    def is_read_after(self, operator: OperatorRecord, number: int) -> bool:
+        """Whether an operator behind this one, or an output, reads the tensor."""
+        place = next(index for index, each in enumerate(self.record.operators) if each is operator)
+        return number in self.record.outputs or any(number in each.inputs for each in self.record.operators[place + 1 :])
+
     def scalar(self, value: Value) -> Value:
         """The one element of a value."""
         shape = self.graph.constant(np.zeros(0, np.int32), "scalar")
