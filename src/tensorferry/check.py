@@ -34,6 +34,13 @@ class Reference:
     outputs: Mapping[str, Array]
     runtime: str
     seconds: float
+    signature: str | None = None
+    """Of the file that is compared; None: its only or first one."""
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What a runtime is told besides path and inputs."""
+        return {} if self.signature is None else {"signature": self.signature}
 
     @property
     def drawn(self) -> frozenset[str]:
@@ -171,13 +178,13 @@ def _run_calls(runtime: Any, path: Path, reference: Reference) -> tuple[Run, Map
     """A run, of a model with variables two, and what is expected of it. Variables are inputs and outputs, or inside the file."""
     states = reference.graph.states
     if not states:
-        return runtime.run(path, reference.inputs), reference.outputs
-    if states.keys() <= set(runtime.read_ports(path)[0]):
-        run: Run = runtime.run(path, reference.inputs)
-        outputs = call_twice(states, reference.inputs, lambda feeds: runtime.run(path, feeds).outputs)
+        return runtime.run(path, reference.inputs, **reference.asked), reference.outputs
+    if states.keys() <= set(runtime.read_ports(path, **reference.asked)[0]):
+        run: Run = runtime.run(path, reference.inputs, **reference.asked)
+        outputs = call_twice(states, reference.inputs, lambda feeds: runtime.run(path, feeds, **reference.asked).outputs)
         return replace(run, outputs=outputs), reference.outputs
     feeds = {name: array for name, array in reference.inputs.items() if name not in states}
-    first, second = runtime.run_in_turn(path, [feeds, feeds])
+    first, second = runtime.run_in_turn(path, [feeds, feeds], **reference.asked)
     outputs = {**first.outputs, **{f"{name}{SECOND_CALL}": array for name, array in second.outputs.items()}}
     kept = {state.output for state in states.values()}
     expected = {name: array for name, array in reference.outputs.items() if name.removesuffix(SECOND_CALL) not in kept}
@@ -188,6 +195,17 @@ def _brief(error: FerryError) -> str:
     return f"{error.what}: {error.why}" if error.why else error.what
 
 
+def join(checks: Mapping[str, Check]) -> Check:
+    """One outcome for a file of several signatures, their outputs named after them: as bad as the worst of them."""
+    order = ("failed", "not verified", "verified")
+    worst = min(checks.values(), key=lambda each: order.index(each.status))
+    outputs = tuple(
+        replace(output, name=f"{signature}: {output.name}") for signature, each in checks.items() for output in each.outputs
+    )
+    reasons = "; ".join(f"signature '{signature}': {each.reason}" for signature, each in checks.items() if each.reason)
+    return replace(worst, outputs=outputs, reason=reasons, seconds=sum(each.seconds for each in checks.values()))
+
+
 def skipped(reason: str, tolerance: float) -> Check:
     return Check("not verified", "", "", tolerance, reason=reason)
 
@@ -195,7 +213,7 @@ def skipped(reason: str, tolerance: float) -> Check:
 def find_first_wrong(runtime: Any, path: Path, reference: Reference, tolerance: float) -> str:
     """The first op, in the source's order, whose value the runtime has under the same name and computes differently."""
     try:
-        found = runtime.run(path, reference.inputs, keep_intermediates=True).intermediates
+        found = runtime.run(path, reference.inputs, keep_intermediates=True, **reference.asked).intermediates
     except FerryError:
         return ""
     search = _FirstWrong(found, tolerance, drawn_values(reference.graph))
@@ -206,7 +224,7 @@ def find_first_wrong(runtime: Any, path: Path, reference: Reference, tolerance: 
 def ask_plain_kernels(runtime: Any, path: Path, reference: Reference, tolerance: float) -> str:
     """Tells a wrong model from a wrong fast kernel: the same comparison on the runtime's plain kernels."""
     try:
-        run: Run = runtime.run_plain(path, reference.inputs)
+        run: Run = runtime.run_plain(path, reference.inputs, **reference.asked)
     except FerryError as error:
         return f"its plain kernels refuse the model: {_brief(error)}"
     right = all(output.passed for output in compare_outputs(reference.outputs, run.outputs, tolerance, reference.drawn))

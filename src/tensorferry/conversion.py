@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
         if kind in readers.VARIABLES_ONLY:
             notice = f"weights only: {readers.VARIABLES_ONLY[kind]}"
             return inspect_variables(readers.variables(origin.path), notice=notice, **about)
-        return inspect_graph(_read(origin.path, options), **about)
+        return inspect_graph(_read(origin.path, options, any_signature=True), **about)
 
 
 def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
@@ -150,15 +150,53 @@ def _verify(source: Path, targets: Sequence[PathLike], options: Options, tell: P
 
 
 def _load(source: Path, options: Options) -> Graph:
-    return _select(source, options, options.inputs, options.outputs)
+    """The graph that is asked for; of several signatures the first, with the others as its siblings."""
+    names = readers.wanted_signatures(source, options.signature, options.tags)
+    if len(names) < 2:
+        return _select(source, replace(options, signature=names[0]), options.inputs, options.outputs)
+    if options.inputs or options.outputs or options.verify_inputs:
+        raise OptionError(
+            "inputs, outputs and values cannot be named for several signatures at once", remedy="choose one with --signature"
+        )
+    graphs = [_select(source, replace(options, signature=name), None, None, frozenset()) for name in names]
+    changed = frozenset(state for graph in graphs for state in graph.states)
+    if changed:  # what one signature assigns is no constant of another
+        graphs = [_select(source, replace(options, signature=name), None, None, changed) for name in names]
+    lacking = [name for name in options.input_shapes if all(name not in [port.name for port in each.inputs] for each in graphs)]
+    if lacking:
+        raise OptionError(f"no signature has the input {', '.join(lacking)}", remedy="'tensorferry inspect' lists them")
+    first, *first.siblings = graphs
+    for each in graphs:
+        hidden = {name for key, state in each.states.items() for name in (key, state.output)}
+        takes, gives = (
+            ", ".join(port.name for port in ports if port.name not in hidden) or "nothing" for ports in (each.inputs, each.outputs)
+        )
+        first.notices.append(f"signature '{each.signature}' is in the file: it takes {takes} and gives {gives}")
+    first.notices += [notice for each in first.siblings for notice in each.notices if notice not in first.notices]
+    return first
 
 
-def _read(source: Path, options: Options) -> Graph:
-    return readers.read(source, signature=options.signature, tags=options.tags, checkpoint=options.checkpoint)
+def _read(source: Path, options: Options, *, any_signature: bool = False) -> Graph:
+    return readers.read(
+        source,
+        signature=options.signature,
+        tags=options.tags,
+        checkpoint=options.checkpoint,
+        any_signature=any_signature,
+    )
 
 
-def _select(source: Path, options: Options, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
-    graph = select(_read(source, options), inputs=inputs, outputs=outputs, shapes=options.input_shapes, fixed=options.fixed)
+def _select(
+    source: Path,
+    options: Options,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    changed: frozenset[str] | None = None,
+) -> Graph:
+    graph, shapes = _read(source, options), options.input_shapes
+    if graph.signature and changed is not None:  # of several signatures, each has its own inputs
+        shapes = {name: shape for name, shape in shapes.items() if any(port.name == name for port in graph.inputs)}
+    select(graph, inputs=inputs, outputs=outputs, shapes=shapes, fixed=options.fixed, changed=changed)
     if remove_dropout(graph) and inputs is None:
         needed = needed_nodes(port.value for port in graph.outputs)  # a rate that was fed need not be any more
         graph.inputs = [port for port in graph.inputs if port.value.producer in needed]
@@ -171,7 +209,8 @@ def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) 
     if inputs is None or outputs is None:
         declared_inputs, declared_outputs = check.runtime_of(kind).read_ports(target)
         inputs, outputs = inputs or declared_inputs, outputs or declared_outputs
-    return _select(source, options, inputs, outputs)
+    names = readers.wanted_signatures(source, options.signature, options.tags)
+    return _select(source, replace(options, signature=names[0]), inputs, outputs)
 
 
 @dataclass(slots=True)

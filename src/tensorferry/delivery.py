@@ -53,7 +53,8 @@ class Work:
         if self._prepared is None:
             self._prepared = self.source.copy()
             self._prepared.notices += [each for each in self.notices if each not in self._prepared.notices]
-            pipelines.prepare(self._prepared)
+            for each in (self._prepared, *self._prepared.siblings):
+                pipelines.prepare(each)
         return self._prepared
 
     def plain(self) -> Graph:
@@ -90,6 +91,9 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     """Write one target into its stage."""
     begun = work.prepared() if kind in KINDS else work.plain()
     graph = begun.copy()
+    if kind != "tflite" and graph.siblings:
+        graph.notices.append(f"signature '{graph.signature}' alone is written: this kind of target gets one")
+        graph.siblings.clear()
     delivered = _WRITERS[kind](graph, stage, work.options)
     said = [notice for notice in graph.notices if notice not in begun.notices]
     return Delivered(
@@ -106,10 +110,13 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
 
 
 def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
-    pipelines.finish(graph, "tflite")
+    family = (graph, *graph.siblings)
+    for each in family:
+        pipelines.finish(each, "tflite")
     if options.state_as_io:
         tell_states(graph)
-        graph.states.clear()
+        for each in family:
+            each.states.clear()
     facts = write_tflite(graph, stage.path, fallback=lite_fallback(custom=options.allow_custom, select=options.allow_select))
     runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
     return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, facts.notices, runtime)

@@ -201,6 +201,7 @@ class Graph:
         self.states: dict[str, State] = {}  # by the name of the input
         self.notices: list[str] = []  # what was decided on the user's behalf, told in the report
         self.signature = ""  # the signature whose inputs and outputs these are; empty when they were found or named
+        self.siblings: list[Graph] = []  # of other signatures of the source, which go into the same file
         self.variables: dict[str, Tensor] = {}  # node that holds a variable -> the value it has when the model starts
         self._names: dict[str, Node] = {}
 
@@ -326,6 +327,7 @@ class Graph:
         twin.states = dict(self.states)
         twin.notices = list(self.notices)
         twin.signature = self.signature
+        twin.siblings = [each.copy() for each in self.siblings]
         twin.variables = dict(self.variables)
         return twin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tensorferry import check
@@ -30,11 +30,16 @@ class Prover:
 
     graph: Graph
     options: Options
+    signature: str | None = None
+    """Of the target, where it has several."""
     _reference: Reference | None = field(default=None, init=False)
     _obstacle: str = field(default="", init=False)  # why there can be no reference
 
     def check(self, kind: str, path: Path) -> Check:
         """Verify one target. A missing runtime, a source that cannot be evaluated or too small a budget make it unverified."""
+        if kind == "tflite" and self.graph.siblings and self.signature is None:
+            family = (self.graph, *self.graph.siblings)
+            return check.join({each.signature: Prover(each, self.options, each.signature).check(kind, path) for each in family})
         missing = check.runtime_of(kind).available()
         if missing:
             return check.skipped(missing, self.options.tolerance)
@@ -55,6 +60,7 @@ class Prover:
         inputs = sample_inputs(self.graph, self.options.seed) if given is None else given
         try:
             self._reference = check.compute_reference(self.graph, inputs, self.options.reference)
+            self._reference = replace(self._reference, signature=self.signature)
         except (FerryError, MemoryError) as error:
             if given is not None or isinstance(error, OptionError | SourceError):
                 raise

@@ -40,6 +40,8 @@ class SourceFile:
             raise SourceError(f"'{path}' is a folder, not a file", remedy="name the file inside it") from error
         except OSError as error:
             raise SourceError(f"'{path}' cannot be read", why=error.strerror or str(error)) from error
+        self.identity: object = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        """Equal for one file opened twice."""
         self.view = memoryview(self._map) if self._map is not None else memoryview(b"")
 
     def read(self, offset: int, length: int) -> bytes:
@@ -88,6 +90,7 @@ class MemoryFile(SourceFile):
     def __init__(self, path: str | os.PathLike[str], data: bytes) -> None:
         self.path = Path(path)
         self.size = len(data)
+        self.identity = id(self)
         self.view = memoryview(data)
 
     def read(self, offset: int, length: int) -> bytes:

@@ -54,6 +54,8 @@ class LiteBody:
 
     name: str
     operators: tuple[LiteOp, ...]
+    once: bool = False
+    """One subgraph for all that name it, of whatever signature: it fills what they share."""
 
 
 @dataclass(frozen=True, slots=True)

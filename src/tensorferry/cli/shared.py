@@ -28,7 +28,11 @@ def stack(*decorators: Decorator) -> Decorator:
 
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
 ORIGIN = stack(
-    click.option("--signature", metavar="NAME", help="Signature of a SavedModel. The default one when not given."),
+    click.option(
+        "--signature",
+        metavar="NAME[,NAME]",
+        help="Signature of a SavedModel; several, or `all`, go into one TensorFlow Lite file. The default one when not given.",
+    ),
     click.option("--tags", metavar="A,B", help="Tags of a SavedModel's graph; that for serving when not given."),
     click.option(
         "--checkpoint",

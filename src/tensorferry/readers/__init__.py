@@ -12,14 +12,14 @@ from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recogniz
 from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.keras import read_keras
 from tensorferry.readers.manifests import read_weights
-from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel
+from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel, signature_names
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
 from tensorferry.readers.tflite.reader import read_tflite
 from tensorferry.readers.variables import NamedValues, restore_variables
 from tensorferry.tensor import Tensor
 from tensorferry.wire.bundle import Bundle
 
-__all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables"]
+__all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables", "wanted_signatures"]
 
 
 def detect(path: str | os.PathLike[str]) -> str:
@@ -33,16 +33,18 @@ def read(
     signature: str | None = None,
     tags: tuple[str, ...] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    any_signature: bool = False,
 ) -> Graph:
     """The model at `path`, whole, its inputs and outputs as far as they show; `selection.select` narrows it to those wanted.
 
-    `signature` and `tags` choose one of those that a SavedModel has; `checkpoint` is the prefix (or folder) of a checkpoint that
+    `signature` and `tags` choose one of those that a SavedModel has (`any_signature`: one to look at, where nobody has chosen);
+    `checkpoint` is the prefix (or folder) of a checkpoint that
     holds the graph's variables. No weight byte is read. Ops that nobody knows are kept; values whose type cannot be told are of
     unknown type.
     """
     source = recognize(path)
     try:
-        graph = _read(source, signature, tags)
+        graph = _read(source, signature, tags, any_signature=any_signature)
         if checkpoint is not None:
             restore_variables(graph, _values(Path(checkpoint)))
         return graph
@@ -50,6 +52,23 @@ def read(
         if str(path) not in str(error):
             error.where = f"'{path}'" + (f", {error.where}" if error.where else "")
         raise
+
+
+def wanted_signatures(
+    path: str | os.PathLike[str], wanted: str | None, tags: tuple[str, ...] | None = None
+) -> tuple[str | None, ...]:
+    """The signatures that `a,b` or `all` mean, the default one first; (None,) where none is asked for."""
+    if wanted is None or not ("," in wanted or wanted == "all"):
+        return (wanted,)
+    source = recognize(path)
+    if source.kind not in ("savedmodel", "metagraph"):
+        return (wanted,)
+    names = signature_names(source.file, whole=source.kind == "savedmodel", tags=tags)
+    if wanted in names:
+        return (wanted,)
+    if wanted == "all":
+        return names or (None,)
+    return tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip())) or (None,)
 
 
 def variables(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -67,9 +86,9 @@ def _values(checkpoint: Path) -> Bundle | NamedValues:
     return Bundle(find_prefix(checkpoint))
 
 
-def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None) -> Graph:
+def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *, any_signature: bool) -> Graph:
     if source.kind == "savedmodel":
-        return read_savedmodel(source.file, tags=tags, signature=signature)
+        return read_savedmodel(source.file, tags=tags, signature=signature, any_will_do=any_signature)
     if tags is not None:
         raise OptionError("tags are for SavedModels; this is another kind of source", remedy="leave out --tags")
     if source.kind == "metagraph":

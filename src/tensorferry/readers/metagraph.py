@@ -14,6 +14,7 @@ from tensorferry.wire.protobuf import Span, fields, malformed
 from tensorferry.wire.tensorflow import decode_dtype, decode_shape
 
 DEFAULT_SIGNATURE = "serving_default"
+_PREDICT = "tensorflow/serving/predict"
 _INIT_SIGNATURE = "__saved_model_init_op"
 
 
@@ -31,6 +32,7 @@ class Signature:
 
     inputs: dict[str, TensorInfo] = field(default_factory=dict)
     outputs: dict[str, TensorInfo] = field(default_factory=dict)
+    method: str = ""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,8 @@ def _scan_signature(message: Span) -> Signature:
             name, info = _entry(each.delimited())
             if info is not None:
                 (signature.inputs if each.tag == 1 else signature.outputs)[name] = _scan_info(info)
+        elif each.tag == 3:
+            signature.method = each.delimited().text
     return signature
 
 
@@ -106,16 +110,22 @@ def _scan_asset(message: Span) -> tuple[str, str]:
 # -- choosing ------------------------------------------------------------------------------------------------------
 
 
-def choose_signature(signatures: Mapping[str, Signature], wanted: str | None) -> str:
-    """The one asked for, else the default, else the only one. OptionError lists them when none of this tells."""
+def choose_signature(signatures: Mapping[str, Signature], wanted: str | None, *, any_will_do: bool = False) -> str:
+    """The one asked for, else the default, else the only one that gives anything, or that predicts. OptionError lists them."""
     if wanted is not None:
         if wanted not in signatures:
             raise OptionError(f"the model has no signature '{wanted}'", remedy=f"signatures are {_listed(signatures)}")
         return wanted
     if DEFAULT_SIGNATURE in signatures:
         return DEFAULT_SIGNATURE
-    if len(signatures) == 1:
-        return next(iter(signatures))
+    giving = [name for name, each in signatures.items() if each.outputs]
+    if len(giving) == 1 or len(signatures) == 1:
+        return next(iter(giving or signatures))
+    predicting = [name for name in giving if signatures[name].method == _PREDICT]
+    if len(predicting) == 1:
+        return predicting[0]
+    if any_will_do:
+        return next(iter(giving or signatures))
     raise OptionError("the model has several signatures", remedy=f"choose one with --signature: {_listed(signatures)}")
 
 

@@ -10,12 +10,20 @@ import numpy as np
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.graphdef import read_graph
-from tensorferry.readers.metagraph import MetaGraph, apply_signature, choose_metagraph, choose_signature, scan_metagraph
+from tensorferry.readers.metagraph import (
+    DEFAULT_SIGNATURE,
+    MetaGraph,
+    apply_signature,
+    choose_metagraph,
+    choose_signature,
+    scan_metagraph,
+)
 from tensorferry.readers.variables import restore_variables
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
 from tensorferry.wire.bundle import Bundle
-from tensorferry.wire.protobuf import fields, whole
+from tensorferry.wire.protobuf import fields
+from tensorferry.wire.protobuf import whole as span_of
 
 log = logging.getLogger(__name__)
 
@@ -23,22 +31,23 @@ _META_GRAPHS = 2
 MOST_ASSET_BYTES = 256 << 20
 
 
-def read_savedmodel(file: SourceFile, *, tags: tuple[str, ...] | None = None, signature: str | None = None) -> Graph:
+def read_savedmodel(
+    file: SourceFile, *, tags: tuple[str, ...] | None = None, signature: str | None = None, any_will_do: bool = False
+) -> Graph:
     """The model whose `saved_model.pb` this is, its inputs and outputs those of one signature; a notice names the others."""
     folder = file.path.parent
-    found = [scan_metagraph(each.delimited()) for each in fields(whole(file.view)) if each.tag == _META_GRAPHS]
-    chosen = choose_metagraph(found, tags)
+    chosen = _scan(file, tags)
     graph = _read(file, chosen, folder.name)
     if (folder / "variables" / "variables.index").exists():
         restore_variables(graph, Bundle(folder / "variables" / "variables"))
     _read_assets(graph, chosen, folder / "assets")
-    _choose(graph, chosen, signature)
+    _choose(graph, chosen, signature, any_will_do=any_will_do)
     return graph
 
 
 def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:
     """The `.meta` file of a checkpoint; the checkpoint itself is taken from beside it, if it is there."""
-    chosen = scan_metagraph(whole(file.view))
+    chosen = scan_metagraph(span_of(file.view))
     graph = _read(file, chosen, file.path.stem)
     prefix = file.path.with_suffix("")
     if prefix.with_name(prefix.name + ".index").exists():
@@ -46,6 +55,18 @@ def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:
     if chosen.signatures or signature is not None:
         _choose(graph, chosen, signature)
     return graph
+
+
+def signature_names(file: SourceFile, *, whole: bool, tags: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The signatures that have outputs, the default one first; of a SavedModel (`whole`) or a `.meta` file."""
+    chosen = _scan(file, tags) if whole else scan_metagraph(span_of(file.view))
+    names = [name for name, each in chosen.signatures.items() if each.outputs]
+    return tuple(sorted(names, key=lambda name: name != DEFAULT_SIGNATURE))
+
+
+def _scan(file: SourceFile, tags: tuple[str, ...] | None) -> MetaGraph:
+    found = [scan_metagraph(each.delimited()) for each in fields(span_of(file.view)) if each.tag == _META_GRAPHS]
+    return choose_metagraph(found, tags)
 
 
 def _read(file: SourceFile, chosen: MetaGraph, name: str) -> Graph:
@@ -56,10 +77,10 @@ def _read(file: SourceFile, chosen: MetaGraph, name: str) -> Graph:
     return graph
 
 
-def _choose(graph: Graph, chosen: MetaGraph, wanted: str | None) -> None:
+def _choose(graph: Graph, chosen: MetaGraph, wanted: str | None, *, any_will_do: bool = False) -> None:
     if not chosen.signatures and wanted is None:
         return
-    name = choose_signature(chosen.signatures, wanted)
+    name = choose_signature(chosen.signatures, wanted, any_will_do=any_will_do)
     apply_signature(graph, name, chosen.signatures[name])
     others = [each for each in chosen.signatures if each != name]
     if others and wanted is None:

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
+from tensorferry.readers.feeding import FEEDS, feeds_among
 from tensorferry.readers.loops import find_holder, refuse_control_flow
 from tensorferry.readers.sizes import fix_sizes, give_shapes
 from tensorferry.readers.state import carry_state, state_names
@@ -60,12 +61,14 @@ def select(
     shapes: Mapping[str, Sequence[int]] | None = None,
     *,
     fixed: bool = False,
+    changed: Container[str] | None = None,
 ) -> Graph:
     """Narrow the graph to what lies between these inputs and outputs, and return it.
 
     A name may be of any node or of one of its outputs (`image`, `image:0`, `split:1`). An input inside the graph cuts it there.
     Without `inputs`, all placeholders that the outputs need; without `outputs`, what nobody reads. `shapes` replaces the shapes
-    of inputs; -1 leaves a size open; `fixed` leaves none open: a batch becomes 1. OptionError for names and shapes that do not
+    of inputs; -1 leaves a size open; `fixed` leaves none open: a batch becomes 1. `changed`, of one of several signatures,
+    names the variables that others change. OptionError for names and shapes that do not
     fit, SourceError for unfrozen variables.
     """
     resolve_tables(graph)
@@ -74,15 +77,20 @@ def select(
         graph.outputs = _resolve_all(graph, [name for name in outputs if name not in kept], "output")
     elif not graph.signature:
         graph.outputs = _find_ports(graph)
-    carry_state(graph, _run(graph))
+    carry_state(graph, _run(graph), changed)
     states = graph.inputs
     wanted = None if inputs is None else _resolve_all(graph, [name for name in inputs if name not in graph.states], "input")
     if wanted is None:
-        needed = needed_nodes(port.value for port in graph.outputs)
+        needed = needed_nodes((port.value for port in graph.outputs), {port.value for port in given if graph.signature})
+        feeds = [Port(name, value) for name, value in feeds_among(graph, needed)]
+        given, needed = _cut_feeds(graph, feeds, given, needed)
         if graph.signature:
             wanted = [port for port in given if outputs is None or port.value.producer in needed]
         else:
-            wanted = [Port(value.name, value) for value in find_inputs(graph, needed) if value.name not in graph.states]
+            fed = {port.value for port in feeds}
+            found = [value for value in find_inputs(graph, needed) if value not in fed and value.name not in graph.states]
+            wanted = [Port(value.name, value) for value in found if not (feeds and value.producer.op == "PlaceholderWithDefault")]
+        wanted = [*feeds, *wanted]
     graph.inputs = [*(_cut(graph, port) for port in wanted), *states]
     _settle_defaults(graph)
     freeze_variables(graph, _run(graph))
@@ -124,7 +132,7 @@ def find_outputs(graph: Graph) -> list[Value]:
     """What nobody reads, other than nodes that stand beside the model; from inputs where there are such."""
     beside = _find_beside(graph)
     ends = [node for node in graph.nodes if node not in beside and node.op not in _SOURCES and _is_end(node, beside)]
-    fed = _reached(find_inputs(graph))
+    fed = _reached([*find_inputs(graph), *(value for node in graph.nodes if node.op in FEEDS for value in node.outputs)])
     ends = [node for node in ends if node in fed] or ends
     return [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
 
@@ -195,13 +203,16 @@ def _run(graph: Graph) -> set[Node]:
     return seen
 
 
-def needed_nodes(values: Iterable[Value]) -> set[Node]:
-    """All nodes that these values are computed from."""
-    waiting = [value.producer for value in values]
-    seen = set(waiting)
+def needed_nodes(values: Iterable[Value], given: Container[Value] = ()) -> set[Node]:
+    """All nodes that these values are computed from, where the `given` ones are known: those that make these count, no others."""
+    found = list(values)
+    seen = {value.producer for value in found}
+    waiting = list({value.producer for value in found if value not in given})
     while waiting:
         for value in waiting.pop().inputs:
-            if value.producer not in seen:
+            if value in given:
+                seen.add(value.producer)
+            elif value.producer not in seen:
                 seen.add(value.producer)
                 waiting.append(value.producer)
     return seen
@@ -290,6 +301,15 @@ def _cut(graph: Graph, port: Port) -> Port:
     return Port(port.name, made.output)
 
 
+def _cut_feeds(graph: Graph, feeds: list[Port], given: list[Port], needed: set[Node]) -> tuple[list[Port], set[Node]]:
+    """Let the ports of feeds be placeholders; what only the feeds needed is no input any more."""
+    if not feeds:
+        return given, needed
+    feeds[:] = [_cut(graph, port) for port in feeds]
+    left = needed_nodes((port.value for port in graph.outputs), {port.value for port in given})
+    return [port for port in given if port.value.producer in left or port.value.producer not in needed], left
+
+
 def _type_readers_expect(value: Value) -> DType:
     types = {user["T"] for user in value.users if isinstance(user.get("T"), DType)}
     return types.pop() if len(types) == 1 else DType.UNKNOWN
@@ -336,7 +356,7 @@ def _refuse_other_inputs(graph: Graph, needed: set[Node]) -> None:
             remedy="add them to --inputs, or choose inputs and outputs with nothing else between them",
         )
     for port in graph.inputs:
-        if port.value.producer not in needed:
+        if port.value.producer not in needed and port.name not in graph.states:
             graph.notices.append(f"input '{port.name}' is not needed by any output")
 
 

@@ -7,7 +7,7 @@ pure graph from the state before a run to the state after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,12 @@ def state_names(graph: Graph) -> set[str]:
     return {f"{node.name}/next" for node in graph.nodes if node.op in HANDLES | REFERENCES}
 
 
-def carry_state(graph: Graph, run: set[Node]) -> None:
+def carry_state(graph: Graph, run: set[Node], also: Container[str] | None = None) -> None:
     """Rewrite the variables that `run` changes, or whose first value only an op of the graph tells; leave the others alone.
 
-    `run` are the nodes that run when the outputs are asked for, those that others wait for included.
+    `run` are the nodes that run when the outputs are asked for, those that others wait for included. `also`, where this is
+    one of several signatures, are the variables that others change: what this one reads of them is no constant, and what it
+    assigns is not for itself alone.
     """
     walk = _Walk(graph)
     order = {node: place for place, node in enumerate(graph.nodes)}
@@ -45,17 +47,18 @@ def carry_state(graph: Graph, run: set[Node]) -> None:
             continue
         users = list(_users(node))
         writes = [user for user in users if user in run and _is_write(user)]
-        if _is_local(order, users, run) and all(user.op in _UPDATES for user in writes):
+        known, shared = graph.variables.get(node.name), node.name in (also or ())
+        first = _first_value(users, run) if known is None else known
+        local = _is_local(order, users, run) and all(user.op in _UPDATES for user in writes)
+        if local and (also is None or first is None):
             walk.add_local(node)
             continue
-        known = graph.variables.get(node.name)
-        first = _first_value(users, run) if known is None else known
-        if first is None or not any(user in run for user in users):
+        if first is None or not (any(user in run for user in users) or (shared and node in run)):
             continue
-        if not writes and (known is not None or sum(map(_is_write, users)) > 1):
+        if not writes and not shared and (known is not None or sum(map(_is_write, users)) > 1):
             continue  # frozen elsewhere; or what trains or restores it stands in the graph, so its first value is not what it is
         if all(user.op in _UPDATES for user in writes):
-            walk.add_variable(node, first, assigned=bool(writes))
+            walk.add_variable(node, first, assigned=bool(writes) or shared)
     walk.run(run)
 
 
@@ -177,7 +180,20 @@ class _Walk:
 
 
 def _sum(op: str) -> Update:
-    return lambda walk, node, value: walk.make(op, value, node.inputs[1])
+    def update(walk: _Walk, node: Node, value: Value) -> Value:
+        operand = node.inputs[1]
+        if operand.producer.op == "Placeholder" and operand.shape is None:  # TensorFlow wants both of one shape
+            operand.producer.attrs["shape"] = value.shape
+            operand.retype(Typed(operand.dtype, value.shape))
+        return walk.make(op, value, operand)
+
+    return update
+
+
+def _descend(walk: _Walk, node: Node, value: Value) -> Value:
+    """A step of plain gradient descent."""
+    _variable, rate, gradient = node.inputs[:3]
+    return walk.make("Sub", value, walk.make("Mul", rate, gradient))
 
 
 def _scatter(op: str) -> Update:
@@ -207,6 +223,7 @@ _UPDATES: Mapping[str, Update] = {
     **dict.fromkeys(_ASSIGNS, lambda _walk, node, _value: node.inputs[1]),
     **dict.fromkeys(("AssignAdd", "AssignAddVariableOp"), _sum("AddV2")),
     **dict.fromkeys(("AssignSub", "AssignSubVariableOp"), _sum("Sub")),
+    **dict.fromkeys(("ApplyGradientDescent", "ResourceApplyGradientDescent"), _descend),
     **{f"{prefix}Scatter{kind}": _scatter(op) for kind, op in _SCATTERS.items() for prefix in ("", "Resource")},
     **{f"{prefix}ScatterNd{kind}": _scatter_nd(op) for kind, op in _SCATTERS.items() for prefix in ("", "Resource")},
     **dict.fromkeys(("StridedSliceAssign", "ResourceStridedSliceAssign"), _slice_update),

@@ -208,6 +208,9 @@ def _freeze(graph: Graph, node: Node, uses: list[_Use]) -> None:
     graph.rename(node, graph.unique_name(f"{name}/variable"))
     graph.variables[node.name] = graph.variables.pop(name)
     constants = {graph: graph.constant(tensor, name, before=node, origin=node.origin)}
+    for port in graph.outputs if node.op in REFERENCES else ():
+        if port.value.producer is node:
+            port.value = constants[graph]
     for holder, user, _value in uses:
         if holder not in constants:
             constants[holder] = holder.constant(tensor, name, before=holder.nodes[0], origin=node.origin)

@@ -35,28 +35,35 @@ def available() -> str | None:
     return None
 
 
-def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_intermediates: bool = False, threads: int = 1) -> Run:
-    """Run a file once, by its signature's names. Raises FerryError with LiteRT's message."""
-    with LiteRtModel(path, threads=threads, keep_intermediates=keep_intermediates) as model:
+def run(
+    path: str | os.PathLike[str],
+    inputs: Mapping[str, Array],
+    *,
+    keep_intermediates: bool = False,
+    threads: int = 1,
+    signature: str | None = None,
+) -> Run:
+    """Run a file once, by the names of its (first) signature. Raises FerryError with LiteRT's message."""
+    with LiteRtModel(path, threads=threads, keep_intermediates=keep_intermediates, signature=signature) as model:
         outputs = model.run(inputs)
         return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
 
 
-def run_in_turn(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]]) -> list[Run]:
+def run_in_turn(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]], *, signature: str | None = None) -> list[Run]:
     """Run a file several times; its variables live on from one call to the next."""
-    with LiteRtModel(path) as model:
+    with LiteRtModel(path, signature=signature) as model:
         return [Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})") for inputs in calls]
 
 
-def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Run:
+def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, signature: str | None = None) -> Run:
     """Run on the runtime's own kernels, without XNNPACK."""
-    with LiteRtModel(path, xnnpack=False) as model:
+    with LiteRtModel(path, xnnpack=False, signature=signature) as model:
         return Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})")
 
 
-def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_ports(path: str | os.PathLike[str], *, signature: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The public names of the file's inputs and outputs, in its order."""
-    with LiteRtModel(path) as model:
+    with LiteRtModel(path, signature=signature) as model:
         return tuple(slot.name for slot in model.inputs), tuple(slot.name for slot in model.outputs)
 
 
@@ -72,14 +79,20 @@ class Slot:
 
 
 class LiteRtModel:
-    """A loaded file. `inputs` and `outputs` stand in the file's order, under the names of its (first) signature.
+    """A loaded file. `inputs` and `outputs` stand in the file's order, under the names of its first signature, or of `signature`.
 
     With `keep_intermediates` the default kernels run, one operator after the other, and every tensor can be read afterwards;
     else XNNPACK takes what it can unless `xnnpack` is off. Not to be used by several threads at once.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int = 1, keep_intermediates: bool = False, xnnpack: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        keep_intermediates: bool = False,
+        xnnpack: bool = True,
+        signature: str | None = None,
     ) -> None:
         missing = available()
         if missing:
@@ -103,9 +116,17 @@ class LiteRtModel:
         self._allocated = False
         with self._failing("cannot load"):  # names and numbers in a damaged file can be anything
             signatures = self._interpreter.get_signature_list()
-            signature = next(iter(signatures), None)
+            first = next(iter(signatures), None)
+            if signature is not None and signature not in signatures:
+                raise ValueError(f"it has no signature '{signature}'; there are {', '.join(signatures) or 'none'}")
+            signature = signature or first
             runner = self._interpreter.get_signature_runner(signature) if signature is not None else None
             self.signature: str | None = signature
+            self._runner = runner if signature != first else None  # the first one's graph is what the interpreter itself runs
+            if runner is not None and self._runner is not None:
+                self.inputs = _slots(list(runner.get_input_details().values()), runner.get_input_details())
+                self.outputs = _slots(list(runner.get_output_details().values()), runner.get_output_details())
+                return
             details = self._interpreter.get_input_details()
             self._shapes = {int(each["index"]): tuple(map(int, each["shape"])) for each in details}
             self.inputs = _slots(details, runner and runner.get_input_details())
@@ -115,6 +136,10 @@ class LiteRtModel:
         """Outputs by public name, in order. Inputs of unknown size take the size of the arrays."""
         self._check_names(inputs)
         arrays = {slot: self._fit(slot, inputs[slot.name]) for slot in self.inputs}
+        if self._runner is not None:
+            with self._failing("cannot run"):
+                results = self._runner(**{slot.name: array for slot, array in arrays.items()})
+                return {slot.name: np.asarray(results[slot.name]) for slot in self.outputs}
         with self._failing("cannot run"):
             for slot, array in arrays.items():
                 if array.shape != self._shapes[slot.number]:
@@ -131,6 +156,8 @@ class LiteRtModel:
 
     def intermediates(self) -> dict[str, Array]:
         """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""
+        if self._runner is not None:
+            raise FerryError(f"{NAME} keeps the intermediate values of a file's first signature only")
         if not self._keeps:
             raise OptionError("intermediate values were not kept", remedy="load the model with keep_intermediates=True")
         found: dict[str, Array] = {}

@@ -16,7 +16,16 @@ from tensorferry.ir import Graph, Quantization
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.flatbuffer import Reserved, TableBuilder, fill, fill_reference
 from tensorferry.writers.tflite_payload import Payload
-from tensorferry.writers.tflite_program import Code, Fallback, Program, ProgramOperator, ProgramTensor, Subgraph, make_program
+from tensorferry.writers.tflite_program import (
+    Code,
+    Entry,
+    Fallback,
+    Program,
+    ProgramOperator,
+    ProgramTensor,
+    Subgraph,
+    make_program,
+)
 
 ALIGNMENT = 16
 ORDINARY_LIMIT = (1 << 31) - 1
@@ -157,19 +166,17 @@ def _model(program: Program, description: str, oldest: str, payload_fields: list
         "description": description,
         "buffers": buffers,
         "metadata": [{"name": "min_runtime_version", "buffer": len(buffers) - 1}],
-        "signature_defs": [_signature(program)],
+        "signature_defs": [_signature(program, entry) for entry in program.entries],
     }
 
 
-def _signature(program: Program) -> dict[str, Any]:
-    main = program.subgraphs[0]
+def _signature(program: Program, entry: Entry) -> dict[str, Any]:
+    main = program.subgraphs[entry.subgraph]
     return {
-        "inputs": [{"name": name, "tensor_index": number} for name, number in zip(program.input_names, main.inputs, strict=True)],
-        "outputs": [
-            {"name": name, "tensor_index": number} for name, number in zip(program.output_names, main.outputs, strict=True)
-        ],
-        "signature_key": program.signature,
-        "subgraph_index": 0,
+        "inputs": [{"name": name, "tensor_index": number} for name, number in zip(entry.input_names, main.inputs, strict=True)],
+        "outputs": [{"name": name, "tensor_index": number} for name, number in zip(entry.output_names, main.outputs, strict=True)],
+        "signature_key": entry.signature,
+        "subgraph_index": entry.subgraph,
     }
 
 

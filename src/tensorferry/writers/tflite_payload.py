@@ -73,7 +73,7 @@ def identity_of(tensor: Tensor) -> object:
         case CastTensor():
             return (tensor.dtype, tensor.base.dtype, identity_of(tensor.base))
         case FileTensor():
-            return (id(tensor.file), tensor.offset, tensor.nbytes)
+            return (tensor.file.identity, tensor.offset, tensor.nbytes)
         case _:
             return tensor
 

@@ -74,13 +74,21 @@ class Subgraph:
     outputs: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
-class Program:
-    """All that goes into a file."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A signature: the public names of a subgraph's inputs and outputs."""
 
     signature: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    subgraph: int
+
+
+@dataclass(slots=True)
+class Program:
+    """All that goes into a file."""
+
+    entries: list[Entry] = field(default_factory=list)
     subgraphs: list[Subgraph] = field(default_factory=list)
     codes: list[Code] = field(default_factory=list)
     buffers: list[Payload | None] = field(default_factory=lambda: [None])
@@ -96,12 +104,22 @@ Fallback = Callable[[Node, Declined], Sequence[LiteOp]]
 
 
 def make_program(graph: Graph, signature: str, fallback: Fallback | None = None) -> Program:
-    """Lower every node and number everything. UnsupportedError names all nodes that cannot be expressed."""
-    kept = {state.output for state in graph.states.values()}
-    inputs = tuple(port.name for port in graph.inputs if port.name not in graph.states)
-    program = Program(signature, inputs, tuple(port.name for port in graph.outputs if port.name not in kept))
+    """Lower every node and number everything, of the graph and of those of other signatures that go with it.
+
+    UnsupportedError names all nodes that cannot be expressed.
+    """
+    program = Program()
     pools = _Pools(program, fallback)
-    pools.subgraph_of(graph)
+    for each in (graph, *graph.siblings):
+        kept = {state.output for state in each.states.values()}
+        program.entries.append(
+            Entry(
+                each.signature if graph.siblings else signature,
+                tuple(port.name for port in each.inputs if port.name not in each.states),
+                tuple(port.name for port in each.outputs if port.name not in kept),
+                pools.subgraph_of(each),
+            )
+        )
     pools.refusals.raise_if_any()
     return program
 
@@ -116,6 +134,7 @@ class _Pools:
         self._codes: dict[Code, int] = {}
         self._buffers: dict[object, int] = {}
         self._subgraphs: dict[Graph, int] = {}
+        self._first_values: dict[str, int] = {}  # subgraph that initialises a variable; a second one would do it again
         self.bodies: set[Graph] = set()  # of loops
 
     def lower(self, node: Node) -> Sequence[LiteOp]:
@@ -148,9 +167,13 @@ class _Pools:
         return self._body(option) if isinstance(option, LiteBody) else option
 
     def _body(self, body: LiteBody) -> int:
+        if body.name in self._first_values:
+            return self._first_values[body.name]
         subgraph = Subgraph(body.name)
         self.program.subgraphs.append(subgraph)
         number = len(self.program.subgraphs) - 1
+        if body.once:
+            self._first_values[body.name] = number
         _Lowering(Graph(body.name), subgraph, self).add_operators(body.operators, body.name)
         return number
 
@@ -200,12 +223,13 @@ class _Lowering:
                     node, Declined("it is read, but it is no input of the graph", remedy="name it among the inputs")
                 )
         kept = {state.output: name for name, state in states.items()}
+        given = {port.name: port.value for port in self._graph.inputs}
         numbers = [
             self._try(port.value.producer, self._number_output, port) for port in self._graph.outputs if port.name not in kept
         ]
         self._subgraph.outputs = tuple(number for found in numbers for number in found)
         for port in self._graph.outputs:
-            if port.name in kept:
+            if port.name in kept and port.value is not given[kept[port.name]]:
                 self._try(port.value.producer, self._assign_variable, (kept[port.name], port.value))
 
     # -- variables -------------------------------------------------------------------------------------------------
@@ -228,7 +252,7 @@ class _Lowering:
         assign = (LiteOp("VAR_HANDLE", (), (filled,), options), LiteOp("ASSIGN_VARIABLE", (filled, tensor), ()))
         self.add_operators(
             [
-                LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": LiteBody(f"{port.name}/first", assign)}),
+                LiteOp("CALL_ONCE", (), (), {"init_subgraph_index": LiteBody(f"{port.name}/first", assign, once=True)}),
                 LiteOp("VAR_HANDLE", (), (handle,), options),
                 LiteOp("READ_VARIABLE", (handle,), (kept,)),
                 *views,
