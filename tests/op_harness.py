@@ -112,6 +112,8 @@ SIZED_BY_DATA = frozenset(
     {
         "SparseFillEmptyRows",
         "RaggedTensorToTensor",
+        "RaggedRange",
+        "RaggedGather",
         "BroadcastGradientArgs",
         "StringSplit",
         "StringSplitV2",
@@ -250,6 +252,7 @@ def _run_raw(name: str, inputs: Sequence[Array], attrs: Mapping[str, Any]) -> li
     with tf.device("/CPU:0"):
         result = run(**{key if key in parameters else next(renamed): value for key, value in arguments.items()})
     outputs = list(result) if isinstance(result, tuple | list) else [result]
+    outputs = [part for each in outputs for part in (each if isinstance(each, list) else [each])]  # several outputs of one name
     return [output.numpy() if hasattr(output, "numpy") else np.asarray(output) for output in outputs]
 
 
