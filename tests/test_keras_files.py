@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tensorferry
 from tensorferry import readers
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
@@ -73,3 +74,27 @@ def test_code_in_a_lambda_is_never_run(tmp_path: Path) -> None:
         readers.read(tmp_path / "model.keras")
     assert "SavedModel" in raised.value.remedy
     assert "marshal" not in json.dumps(raised.value.as_dict())
+
+
+MODELS = Path(os.environ.get("TENSORFERRY_MODELS") or "../shared/models")
+OPERATORS = {
+    "fer2013_mini_xception_h5/fer2013_mini_XCEPTION.102-0.66.hdf5": 33,
+    "gender_mini_xception_h5/gender_mini_XCEPTION.21-0.95.hdf5": 33,
+    "kdef_tiny_xception_h5/tiny_XCEPTION_KDEF.hdf5": 33,
+    "mlperf_resnet8_h5/pretrainedResnet.h5": 16,
+    "mlperf_strww_h5/str_ww_ref_model.h5": 11,
+    "mlperf_vww_h5/vww_96.h5": 31,
+    "motion_classifier_h5/motion_detect_model.h5": 6,
+    "pose_classifier_h5/pose_detect_model.h5": 5,
+    "k3_kepler/best_model.keras": 4,
+    "k3_nlf/model.keras": 4,
+}
+"""What is left once biases, batch normalisations and activations are part of what they follow."""
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason=f"there is no folder of real models at {MODELS}")
+@pytest.mark.parametrize("model", OPERATORS)
+def test_real_models_convert_with_as_few_operators_as_frozen_graphs(model: str, tmp_path: Path) -> None:
+    report = tensorferry.convert(MODELS / model, tmp_path / "model.tflite")
+    assert report.verified
+    assert report.targets[0].operator_count == OPERATORS[model]

@@ -11,7 +11,10 @@ from tensorferry import ops
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Origin, Shape, Value
 from tensorferry.readers.keras.description import Config, Layer
-from tensorferry.tensor import Array, CastTensor, DType, Tensor
+from tensorferry.tensor import CastTensor, DType, Tensor
+
+Size = int | Value
+"""A number, or a scalar that is known when the model runs."""
 
 Run = Callable[[Layer, "Builder", Sequence[Any], Mapping[str, Any]], Any]
 """Call a layer: (layer, builder of that layer, args, kwargs) -> its outputs."""
@@ -66,9 +69,73 @@ class Builder:
         """The value in the type that the layer computes in."""
         return self.cast(value, self.dtype)
 
-    def reshape(self, value: Value, shape: Sequence[int], name: str = "Reshape") -> Value:
-        """To sizes of which one may be -1."""
-        return self.add("Reshape", (value, self.constant(np.asarray(shape, np.int32), name=f"{name}/shape")), name=name)
+    def reshape(self, value: Value, shape: Sequence[Size], name: str = "Reshape") -> Value:
+        """To sizes of which one may be -1; those that are open are scalars, as `sizes` gives them."""
+        parts = list(shape)
+        if -1 not in parts and sum(isinstance(each, Value) for each in parts) == 1:
+            parts = [-1 if isinstance(each, Value) else each for each in parts]
+        return self.add("Reshape", (value, self.vector(parts)), name=name)
+
+    def sizes(self, value: Value) -> list[Size]:
+        """Each size: a number, or where it is open a scalar that is known when the model runs."""
+        shape = self.shape(value)
+        if all(isinstance(dim, int) for dim in shape):
+            return list(shape)  # type: ignore[arg-type]
+        whole = self.add("Shape", (value,), {"out_type": DType.INT32})
+        return [dim if isinstance(dim, int) else self.item(whole, axis) for axis, dim in enumerate(shape)]
+
+    def item(self, vector: Value, index: int) -> Value:
+        """One element of a vector, as a scalar."""
+        ends = [self.constant(np.asarray([each], np.int32)) for each in (index, index + 1, 1)]
+        return self.add("StridedSlice", (vector, *ends), {"shrink_axis_mask": 1})
+
+    def vector(self, parts: Sequence[Size]) -> Value:
+        """Sizes as a vector of int32."""
+        if not any(isinstance(each, Value) for each in parts):
+            return self.constant(np.asarray(parts, np.int32), name="sizes")
+        scalars = [each if isinstance(each, Value) else self.constant(each) for each in parts]
+        return self.add("Pack", scalars, {"axis": 0, "N": len(scalars)})
+
+    def times(self, size: Size, factor: int) -> Size:
+        return self.add("Mul", (size, self.constant(factor))) if isinstance(size, Value) else size * factor
+
+    def plus(self, size: Size, more: int) -> Size:
+        if not more:
+            return size
+        return self.add("AddV2", (size, self.constant(more))) if isinstance(size, Value) else size + more
+
+    def cut(self, value: Value, bounds: Mapping[int, tuple[int, int]]) -> Value:
+        """A part of the value: axis -> (how many to leave out before, and after)."""
+        rank = self.rank(value)
+        begin, end = [0] * rank, [0] * rank
+        begin_mask = end_mask = (1 << rank) - 1
+        for axis, (before, after) in bounds.items():
+            begin[axis], end[axis] = before, -after
+            begin_mask &= ~(1 << axis)
+            if after:
+                end_mask &= ~(1 << axis)
+        ends = [self.constant(np.asarray(each, np.int32)) for each in (begin, end, [1] * rank)]
+        return self.add("StridedSlice", (value, *ends), {"begin_mask": begin_mask, "end_mask": end_mask})
+
+    def pad(self, value: Value, bounds: Mapping[int, tuple[int, int]]) -> Value:
+        """Zeros around it: axis -> (how many before, and after)."""
+        widths = [bounds.get(axis, (0, 0)) for axis in range(self.rank(value))]
+        if not any(map(any, widths)):
+            return value
+        return self.add("Pad", (value, self.constant(np.asarray(widths, np.int32), name="paddings")))
+
+    def channels_last(self, value: Value) -> Value:
+        """The value with its channels moved to the end where the config says that they come first."""
+        return self.transpose(value, [0, *range(2, self.rank(value)), 1]) if self.is_first else value
+
+    def as_before(self, value: Value) -> Value:
+        """The other way round."""
+        rank = self.rank(value)
+        return self.transpose(value, [0, rank - 1, *range(1, rank - 1)]) if self.is_first else value
+
+    @property
+    def is_first(self) -> bool:
+        return self.config.get("data_format") == "channels_first"
 
     def transpose(self, value: Value, permutation: Sequence[int]) -> Value:
         return self.add("Transpose", (value, self.constant(np.asarray(permutation, np.int32), name="perm")))
@@ -127,6 +194,15 @@ class Builder:
     def mask(self, value: Value) -> Value | None:
         """The mask that came with a value: bool, true where a step counts."""
         return self._masks.get(value)
+
+    def given_mask(self, value: Value, among_inputs: bool = False) -> Value | None:
+        """The mask that the call names, else the one that came with the value."""
+        given = self.kwargs.get("mask")
+        if isinstance(given, Value):
+            return given
+        if among_inputs and len(self.inputs) > 1:
+            return self.inputs[1]
+        return self.mask(value)
 
     def set_mask(self, value: Value, mask: Value | None) -> None:
         if mask is not None:
@@ -222,8 +298,3 @@ def port_shape(config: Config, name: str) -> Shape:
     if any(each is not None and (isinstance(each, bool) or not isinstance(each, int) or not 0 <= each < 2**31) for each in shape):
         raise config.wrong("batch_shape", "a list of sizes")
     return tuple((f"{name}.{axis}" if axis else "batch") if each is None else each for axis, each in enumerate(shape))
-
-
-def as_array(tensor: Tensor) -> Array:
-    """All elements of a small weight."""
-    return tensor.array()

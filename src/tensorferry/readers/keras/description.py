@@ -106,13 +106,18 @@ class Layer:
     weights: dict[str, Tensor] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     """The config as the source has it, before old names were replaced."""
-    release: int = 2
-    """1, 2 or 3: the release of Keras whose meaning the config has."""
+    version: str = ""
+    """Keras' version as the source says it."""
 
     @property
     def kind(self) -> str:
         """The key in the registry: the class name; `ops.Add` for an operation of keras.ops, which has the name of a layer."""
         return f"ops.{self.class_name}" if ".ops." in self.module or self.module == "keras.ops" else self.class_name
+
+    @property
+    def release(self) -> int:
+        """1, 2 or 3: the release whose meaning the config has. TensorFlow.js, and what says nothing, write configs of Keras 2."""
+        return int(self.version[0]) if self.version[:1] in ("1", "2", "3") and self.version[1:2] in (".", "") else 2
 
     @property
     def trainable(self) -> bool:

@@ -38,11 +38,6 @@ def parse_model(document: Any, version: str = "") -> KerasModel:
     )
 
 
-def release_of(version: str) -> int:
-    """1, 2 or 3; TensorFlow.js and what says nothing write configs of Keras 2."""
-    return int(version[0]) if version[:1] in ("1", "2", "3") and version[1:2] in (".", "") else 2
-
-
 def _said_version(document: Mapping[str, Any]) -> str:
     """A bare architecture of Keras 3 says no version, but its inputs have a `batch_shape`."""
     said = document.get("keras_version")
@@ -69,7 +64,7 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
             str(module),
             model=model,
             given=plain,
-            release=release_of(version),
+            version=version,
         )
     if not isinstance(config, Mapping):
         raise SourceError(f"a layer of the class {class_name} has no config")
@@ -77,7 +72,7 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
         return parse_layer({**given, "class_name": "Functional"}, version, depth)
     name = str(given.get("name") or config.get("name") or class_name.lower())
     modern, changed = modernise(class_name, config)
-    layer = Layer(name, modern, Config(changed, name), str(module), given=config, release=release_of(version))
+    layer = Layer(name, modern, Config(changed, name), str(module), given=config, version=version)
     rule = registry.find(layer.kind)
     if rule is not None and rule.children is not None:
         layer.children = dict(rule.children(layer))
