@@ -155,6 +155,8 @@ def check_target(kind: str, path: Path, reference: Reference, tolerance: float) 
     missing = runtime.available()
     if missing:
         return skipped(missing, tolerance)
+    if kind not in _RUNTIMES:
+        runtime = runtime.Rereader(reference.graph)
     start = time.perf_counter()
     try:
         run, expected = _run_calls(runtime, path, reference)

@@ -20,6 +20,7 @@ from tensorferry.options import KINDS, Kind, Options, kinds_of
 from tensorferry.origins import Origin, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
+from tensorferry.passes.public_names import expose_ports
 from tensorferry.proof import Prover, check_weights
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
@@ -81,6 +82,7 @@ def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
     with open_origin(source, inside=options.inside) as origin:
         graph = _load(origin.path, options)
         pipelines.finish(graph, "tensorflow")
+        expose_ports(graph)
         size = write_graphdef(graph, target, [origin.given])
     return Frozen(
         str(target), size, len(graph.nodes), _ports(graph.inputs, None), _ports(graph.outputs, None), tuple(graph.notices)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tensorferry.ir import Graph
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
+from tensorferry.passes.public_names import expose_ports
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder
@@ -150,6 +151,7 @@ def tell_states(graph: Graph) -> None:
 
 def _deliver_graphdef(graph: Graph, stage: Stage, _options: Options) -> Delivered:
     tell_states(graph)
+    expose_ports(graph)
     operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
     message = encode_graph(graph)
     assert isinstance(stage, StagedFile)
@@ -160,6 +162,7 @@ def _deliver_graphdef(graph: Graph, stage: Stage, _options: Options) -> Delivere
 
 def _deliver_text(graph: Graph, stage: Stage, _options: Options) -> Delivered:
     tell_states(graph)
+    expose_ports(graph)
     assert isinstance(stage, StagedFile)
     with stage.open() as file:
         size = write_text(encode_graph(graph), file)

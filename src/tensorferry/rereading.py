@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from tensorferry import readers
 from tensorferry.errors import FerryError
 from tensorferry.ir import Graph
+from tensorferry.passes.public_names import PublicNames, choose_names
 from tensorferry.readers.selection import select
 from tensorferry.runtimes import Run, tensorflow
 from tensorferry.runtimes.reference import evaluate_graph
@@ -33,44 +35,6 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     return meta if meta.is_file() and not Path(path).exists() else Path(path)
 
 
-def run(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_intermediates: bool = False) -> Run:
-    """Run a target once. Intermediates are those of our own evaluation."""
-    if keep_intermediates:
-        found: dict[str, Array] = {}
-        graph = _read(path, inputs)
-        return Run(evaluate_graph(graph, inputs, lambda value, array: found.__setitem__(value.name, array)), NAME, found)
-    return run_in_turn(path, [inputs])[0]
-
-
-def run_in_turn(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]]) -> list[Run]:
-    """Run it several times; its variables live on from one call to the next."""
-    place = place_of(path)
-    if tensorflow.available() is None:
-        try:
-            return tensorflow.run_model(place, readers.detect(place), calls, lambda: _ports(_read(place, calls[0])))
-        except tensorflow.NoKernel:
-            pass  # right or wrong: this machine's TensorFlow cannot compute it
-    return run_here(place, calls)
-
-
-def run_here(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]]) -> list[Run]:
-    """The same without TensorFlow."""
-    graph = _read(place_of(path), calls[0])
-    kept = {name: state.first.array() for name, state in graph.states.items()}
-    runs = []
-    for inputs in calls:
-        outputs = evaluate_graph(graph, {**kept, **inputs})
-        kept = {name: outputs[state.output] for name, state in graph.states.items()}
-        hidden = {state.output for name, state in graph.states.items() if name not in inputs}
-        runs.append(Run({name: array for name, array in outputs.items() if name not in hidden}, NAME))
-    return runs
-
-
-def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Run:
-    """The second opinion on what TensorFlow computes."""
-    return run_here(path, [inputs])[0]
-
-
 def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The public names of inputs and outputs; variables are not among them."""
     graph = select(readers.read(place_of(path)))
@@ -79,12 +43,99 @@ def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str
     return inputs, tuple(port.name for port in graph.outputs if port.name not in kept)
 
 
-def _read(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Graph:
-    graph = select(readers.read(place_of(path)))
-    missing = [port.name for port in graph.inputs if port.name not in inputs and port.name not in graph.states]
-    if missing:
-        raise FerryError(f"'{path}' wants the input '{missing[0]}', which the source does not have")
-    return graph
+class Rereader:
+    """Runs targets that were made of one graph, under that graph's public names."""
+
+    NAME = NAME
+
+    def __init__(self, source: Graph) -> None:
+        self._names = choose_names(source)
+
+    def run(self, path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_intermediates: bool = False) -> Run:
+        """Run a target once. Intermediates are those of our own evaluation."""
+        if not keep_intermediates:
+            return self.run_in_turn(path, [inputs])[0]
+        found: dict[str, Array] = {}
+        opened = self._open(path, inputs)
+        feeds = opened.feeds(inputs) | {name: state.first.array() for name, state in opened.graph.states.items()}
+        outputs = evaluate_graph(opened.graph, feeds, lambda value, array: found.__setitem__(value.name, array))
+        return Run(opened.publish(outputs), NAME, found)
+
+    def run_in_turn(self, path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]]) -> list[Run]:
+        """Run it several times; its variables live on from one call to the next."""
+        place = place_of(path)
+        opened = self._open(place, calls[0])
+        if tensorflow.available() is None and not _snaps(opened.graph):
+            try:
+                runs = tensorflow.run_model(
+                    place, readers.detect(place), [opened.feeds(each) for each in calls], lambda: _ports(opened.graph)
+                )
+                return [Run(opened.publish(each.outputs), each.runtime) for each in runs]
+            except tensorflow.NoKernel:
+                pass  # right or wrong: this machine's TensorFlow cannot compute it
+        return _run_here(opened, calls)
+
+    def run_plain(self, path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> Run:
+        """The second opinion on what TensorFlow computes."""
+        return _run_here(self._open(path, inputs), [inputs])[0]
+
+    def read_ports(self, path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The public names of inputs and outputs; variables are not among them."""
+        place = place_of(path)
+        if readers.detect(place) == "graphdef":
+            return tuple(self._names.inputs), tuple(self._names.outputs)
+        return read_ports(place)
+
+    def _open(self, path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> _Opened:
+        place = place_of(path)
+        graph = readers.read(place)
+        if readers.detect(place) == "graphdef":  # which has no public names but those of its nodes
+            names = self._names
+            missing = [name for name in (*names.inputs.values(), *names.outputs.values()) if name not in graph]
+            if missing:
+                raise FerryError(f"'{path}' has no node '{missing[0]}'")
+            return _Opened(select(graph, inputs=[*names.inputs.values()], outputs=[*names.outputs.values()]), names)
+        graph = select(graph)
+        opened = _Opened(graph, None)
+        missing = [port.name for port in graph.inputs if port.name not in inputs and port.name not in graph.states]
+        if missing:
+            raise FerryError(f"'{path}' wants the input '{missing[0]}', which the source does not have")
+        return opened
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A target's graph, and how the public names of its source are called there."""
+
+    graph: Graph
+    names: PublicNames | None
+
+    def feeds(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {self.names.inputs[name] if self.names else name: array for name, array in inputs.items()}
+
+    def publish(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        if self.names is None:
+            return dict(outputs)
+        return {public: outputs[name] for public, name in self.names.outputs.items()}
+
+
+def _run_here(opened: _Opened, calls: Sequence[Mapping[str, Array]]) -> list[Run]:
+    """Without TensorFlow."""
+    graph = opened.graph
+    kept = {name: state.first.array() for name, state in graph.states.items()}
+    runs = []
+    for inputs in calls:
+        outputs = evaluate_graph(graph, {**kept, **opened.feeds(inputs)})
+        kept = {name: outputs[state.output] for name, state in graph.states.items()}
+        hidden = {state.output for name, state in graph.states.items() if name not in inputs}
+        runs.append(Run(opened.publish({name: array for name, array in outputs.items() if name not in hidden}), NAME))
+    return runs
+
+
+def _snaps(graph: Graph) -> bool:
+    """Whether values inside are rounded to a grid: a sum taken in another order then falls on another point here and there, and
+    each such step grows from layer to layer. Two runtimes cannot be compared on it; two graphs can, in one."""
+    return any(node.op.startswith("FakeQuant") or any(_snaps(each) for _, each in node.graphs()) for node in graph.nodes)
 
 
 def _ports(graph: Graph) -> tuple[dict[str, str], dict[str, str]]:
