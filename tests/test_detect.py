@@ -57,8 +57,6 @@ FOREIGN = {
     "zip": (zipped(), "a zip archive", "unpack it"),
     "gzip": (gzip.compress(b"graph"), "a gzip archive", "unpack it"),
     "tar": (tarred(), "a tar archive", "unpack it"),
-    "table": (bytes(40) + bytes.fromhex("57fb808b247547db"), "a part of a TensorFlow checkpoint", "--checkpoint"),
-    "checkpoint": (b'model_checkpoint_path: "model.ckpt"\n', "the list of a folder's TensorFlow checkpoints", "--checkpoint"),
     "json": (json.dumps({"größe": [1, 2, 3]}, ensure_ascii=False).encode(), "a JSON file", "own file"),
     "broken json": (b'{"modelTopology": ', "JSON-like text", "own file"),
     "deep json": (b"[" * 100_000, "JSON-like text", "own file"),
@@ -111,10 +109,9 @@ def test_missing_empty_and_folders(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="a folder, not a model") as caught:
         readers.read(tmp_path)
     assert "empty.pb" in caught.value.remedy
-    for name, what in (("checkpoint", "a folder of checkpoints"),):
-        (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(SourceError, match=what):
-            readers.read(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(b"x")
+    with pytest.raises(SourceError, match="holds no checkpoint"):
+        readers.read(tmp_path)
 
 
 def test_graphs_in_other_messages_are_known_whatever_their_name(tmp_path: Path) -> None:
@@ -132,15 +129,19 @@ def test_graphs_in_other_messages_are_known_whatever_their_name(tmp_path: Path) 
 def test_values_of_a_checkpoint_are_known_by_name(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt.data-00000-of-00001"
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(SourceError, match="a part of a TensorFlow checkpoint"):
+    with pytest.raises(SourceError, match="there is no checkpoint"):
         readers.read(path)
+    (tmp_path / "checkpoint").write_bytes(b'model_checkpoint_path: "model.ckpt"\n')
+    with pytest.raises(SourceError, match="holds no checkpoint"):
+        readers.read(tmp_path / "checkpoint")
+    (tmp_path / "table.pb").write_bytes(bytes(40) + bytes.fromhex("57fb808b247547db"))
+    with pytest.raises(SourceError, match="--checkpoint"):
+        readers.read(tmp_path / "table.pb")
 
 
 @with_models
 def test_real_models_of_other_kinds(tmp_path: Path) -> None:
     for name, what in (
-        ("cifar_ckpt/model.ckpt.index", "checkpoint"),
-        ("cifar_ckpt/model.ckpt.data-00000-of-00001", "checkpoint"),
         ("k3_weights_only/checkpoint.weights.h5", "--architecture"),
         ("ml5_doodlenet/model.json", "layers-model"),
     ):

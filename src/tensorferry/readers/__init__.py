@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph
-from tensorferry.readers.checkpoint import find_prefix
+from tensorferry.readers.checkpoint import open_checkpoint
 from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.keras import read_keras
@@ -15,9 +15,8 @@ from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel, signature_names
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
 from tensorferry.readers.tflite.reader import read_tflite
-from tensorferry.readers.variables import NamedValues, restore_variables
+from tensorferry.readers.variables import NamedValues, Values, restore_variables
 from tensorferry.tensor import Tensor
-from tensorferry.wire.bundle import Bundle
 
 __all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables", "wanted_signatures"]
 
@@ -76,14 +75,17 @@ def variables(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     source = recognize(path)
     if source.kind == "tfjs-weights":
         return read_weights(source.file)
+    if source.kind == "checkpoint":
+        values = open_checkpoint(source.file.path)
+        return {name: values.tensor(name) for name, (dtype, _shape) in values.describe().items() if dtype.width}
     raise SourceError(f"'{path}' is a {FORMATS[source.kind]}, not variables alone")
 
 
-def _values(checkpoint: Path) -> Bundle | NamedValues:
+def _values(checkpoint: Path) -> Values:
     """The values of variables: of a checkpoint, or of a source that holds nothing else."""
     if checkpoint.is_file() and checkpoint.suffix == ".json":
         return NamedValues(variables(checkpoint))
-    return Bundle(find_prefix(checkpoint))
+    return open_checkpoint(checkpoint)
 
 
 def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *, any_signature: bool) -> Graph:

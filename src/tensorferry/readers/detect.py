@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tensorferry.errors import SourceError
+from tensorferry.readers.checkpoint import LISTING, find_prefix, has_checkpoint, is_part, main_file
 from tensorferry.readers.keras.files import is_architecture, is_keras
 from tensorferry.readers.manifests import is_list_of_files, is_manifest
 from tensorferry.storage import MemoryFile, SourceFile
@@ -27,6 +28,7 @@ FORMATS = {
     "tfjs": "TensorFlow.js graph model",
     "tfjs0": "TensorFlow.js 0.x graph model",
     "tfjs-weights": "TensorFlow.js weights without a topology",
+    "checkpoint": "TensorFlow checkpoint",
     "tflite": "TensorFlow Lite model",
     "keras": "Keras model",
 }
@@ -36,7 +38,10 @@ VARIABLES_ONLY = {
     "tfjs-weights": (
         "give the graph they belong to and name them with --checkpoint, write them as .npz, or build PoseNet of them with "
         "'tensorferry zoo'"
-    )
+    ),
+    "checkpoint": (
+        "name the graph (.pb, or the checkpoint's .meta) and give the checkpoint with --checkpoint, or write them as .npz"
+    ),
 }
 """Kinds that hold values of variables without a structure, with the way on."""
 
@@ -47,16 +52,9 @@ MANIFEST = "weights_manifest.json"
 
 _HEAD = 4096
 _MOST_TEXT = 512 << 20
-_TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
-"""Last bytes of a sorted-string table, little-endian 0xdb4775248b80fb57 (tensorflow/core/lib/io/format.h)."""
-
 _LITE_MAGIC = b"TFL3"
 """Behind the four bytes of the first offset."""
 
-_WEIGHTS_ONLY = (
-    "a checkpoint holds weights without the graph's structure: name the graph (.pb, or the checkpoint's .meta) and give the "
-    "checkpoint with --checkpoint"
-)
 _NAME = re.compile(r"[\w.>/-]+")
 _GRAPH_KEYS = (
     GraphDef.NODE << 3 | DELIMITED,
@@ -85,10 +83,6 @@ def _is_html(head: bytes, _file: SourceFile) -> bool:
     return text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<!--"))
 
 
-def _is_table(_head: bytes, file: SourceFile) -> bool:
-    return bytes(file.view[-8:]) == _TABLE_MAGIC
-
-
 _DOWNLOAD = "download the file itself: on GitHub use its 'raw' address, on a drive its direct link"
 _FOREIGN = (
     Foreign("an HTML page, probably an error or a preview page saved in place of the model", _DOWNLOAD, _is_html),
@@ -104,16 +98,6 @@ _FOREIGN = (
     ),
     Foreign("a gzip archive", "unpack it (gunzip, or tar xzf) and name the model inside", _starts(b"\x1f\x8b")),
     Foreign("a tar archive", "unpack it and name the model inside", lambda head, _file: head[257:262] == b"ustar"),
-    Foreign(
-        "a part of a TensorFlow checkpoint (its index)",
-        _WEIGHTS_ONLY,
-        _is_table,
-    ),
-    Foreign(
-        "the list of a folder's TensorFlow checkpoints",
-        _WEIGHTS_ONLY,
-        _starts(b"model_checkpoint_path"),
-    ),
 )
 
 
@@ -138,6 +122,8 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     place = Path(path)
     if place.is_dir():
         return _recognize_folder(place)
+    if not place.exists() and place.name and has_checkpoint(place):
+        return _recognize_checkpoint(place)
     file = SourceFile(place)
     if not file.size:
         raise SourceError(f"'{place}' is empty", remedy="copy or download it again")
@@ -149,8 +135,8 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     for foreign in _FOREIGN:
         if foreign.matches(head, file):
             raise _not_a_graph(place, foreign.what, foreign.remedy)
-    if re.fullmatch(r".*\.data-\d{5}-of-\d{5}", place.name):
-        raise _not_a_graph(place, "a part of a TensorFlow checkpoint (its values)", _WEIGHTS_ONLY)
+    if is_part(place, head):
+        return _recognize_checkpoint(place)
     if _GRAPH_TEXT.match(head):
         return _recognize_text_form(file)
     if _is_text(head):
@@ -161,6 +147,13 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     if kind == "graphdef" and place.name == OLD_TFJS and place.with_name(MANIFEST).is_file():
         kind = "tfjs0"
     return Source(kind, file)
+
+
+def _recognize_checkpoint(path: Path) -> Source:
+    """From its prefix, its folder or a part of it: the graph that was saved with it, if it is there, else the values alone."""
+    prefix = find_prefix(path)
+    meta = prefix.with_name(f"{prefix.name}.meta")
+    return recognize(meta) if meta.is_file() else Source("checkpoint", SourceFile(main_file(prefix)))
 
 
 def _recognize_text_form(file: SourceFile) -> Source:
@@ -197,6 +190,8 @@ def _recognize_folder(path: Path) -> Source:
     for name in ("saved_model.pb", "saved_model.pbtxt", "model.json", OLD_TFJS):
         if (path / name).is_file():
             return recognize(path / name)
+    if (path / LISTING).is_file() or any(path.glob("*.index")):
+        return _recognize_checkpoint(path)
     manifests = [*path.glob("manifest.json"), *path.glob(f"*{MANIFEST}")]
     if len(manifests) == 1:
         return recognize(manifests[0])
@@ -208,8 +203,6 @@ def _about_folder(path: Path) -> SourceError:
     if below:
         remedy = f"name the folder inside it that is one: {', '.join(below[:5])}"
         return _not_a_graph(path, "a folder of SavedModels", remedy)
-    if (path / "checkpoint").exists() or any(path.glob("*.ckpt*.index")):
-        return _not_a_graph(path, "a folder of checkpoints", _WEIGHTS_ONLY)
     models = sorted(each.name for each in path.glob("*.pb"))[:5]
     return _not_a_graph(path, "a folder", f"name the file inside it: {', '.join(models)}" if models else "name a file")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
+from tensorferry.readers.checkpoint import has_checkpoint, open_checkpoint
 from tensorferry.readers.graphdef import read_graph
 from tensorferry.readers.metagraph import (
     DEFAULT_SIGNATURE,
@@ -50,8 +51,8 @@ def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:
     chosen = scan_metagraph(span_of(file.view))
     graph = _read(file, chosen, file.path.stem)
     prefix = file.path.with_suffix("")
-    if prefix.with_name(prefix.name + ".index").exists():
-        restore_variables(graph, Bundle(prefix))
+    if has_checkpoint(prefix):
+        restore_variables(graph, open_checkpoint(prefix))
     if chosen.signatures or signature is not None:
         _choose(graph, chosen, signature)
     return graph

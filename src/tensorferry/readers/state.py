@@ -40,7 +40,7 @@ def carry_state(graph: Graph, run: set[Node], also: Container[str] | None = None
     one of several signatures, are the variables that others change: what this one reads of them is no constant, and what it
     assigns is not for itself alone.
     """
-    walk = _Walk(graph)
+    walk, restored = _Walk(graph), bool(graph.variables)
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node in tuple(graph.nodes):
         if node.op not in HANDLES | REFERENCES or len(node.outputs) != 1:
@@ -58,6 +58,10 @@ def carry_state(graph: Graph, run: set[Node], also: Container[str] | None = None
         if not writes and not shared and (known is not None or sum(map(_is_write, users)) > 1):
             continue  # frozen elsewhere; or what trains or restores it stands in the graph, so its first value is not what it is
         if all(user.op in _UPDATES for user in writes):
+            if known is None and restored:
+                graph.notices.append(
+                    f"variable '{node.name}' is not in the checkpoint: it has the value that it is initialised with"
+                )
             walk.add_variable(node, first, assigned=bool(writes) or shared)
     walk.run(run)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.capturing import drop_unneeded
 from tensorferry.tensor import Array, ArrayTensor, DType, ReshapedTensor, Tensor
-from tensorferry.wire.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,15 @@ _WRITING = ("Assign", "Scatter", "Apply", "ResourceScatter", "ResourceApply", "R
 # -- which value belongs to which variable -------------------------------------------------------------------------
 
 
+class Values(Protocol):
+    """A checkpoint of whatever format."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def tensor(self, name: str) -> Tensor:
+        """SourceError when it cannot be read."""
+
+
 class NamedValues:
     """Values by name, in the place of a checkpoint."""
 
@@ -54,7 +62,7 @@ class NamedValues:
         return self._values[name]
 
 
-def restore_variables(graph: Graph, bundle: Bundle | NamedValues) -> None:
+def restore_variables(graph: Graph, bundle: Values) -> None:
     """Fill `graph.variables` from a checkpoint. A variable that the checkpoint lacks stays without a value."""
     found = dict(_restored(graph))
     for node in graph.nodes:

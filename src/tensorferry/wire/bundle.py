@@ -18,6 +18,7 @@ from tensorferry.storage import CHUNK, SourceFile
 from tensorferry.tensor import Array, ArrayTensor, DType, FileTensor, Tensor
 from tensorferry.wire.ordered import slice_key
 from tensorferry.wire.protobuf import Span, fields, malformed, read_varint, whole
+from tensorferry.wire.small_types import SMALL_TYPES, SmallType
 from tensorferry.wire.table import masked_crc, read_table
 from tensorferry.wire.tensorflow import constant_shape, count_elements, decode_dtype
 
@@ -66,17 +67,33 @@ class CheckedTensor(FileTensor):
 class JoinedTensor(Tensor):
     """A variable stored in slices: put together when it is asked for."""
 
-    def __init__(self, dtype: DType, shape: Sequence[int], parts: Sequence[tuple[Extents, Tensor]]) -> None:
+    def __init__(self, dtype: DType, shape: Sequence[int], parts: Sequence[tuple[Extents, Tensor]], name: str) -> None:
         super().__init__(dtype, shape)
         self.parts = tuple(parts)
+        for extents, part in self.parts:
+            if part.shape != sizes_of(extents, self.shape, name) or part.dtype is not dtype:
+                raise malformed(f"a slice of '{name}' is {part.dtype} {list(part.shape)}, which is none of it", 0)
+        if sum(part.size for _extents, part in self.parts) != self.size:
+            raise SourceError(f"the slices of '{name}' are not all of it", remedy="name all shards of the checkpoint")
 
     def array(self) -> Array:
-        whole_array = np.empty(self.shape, self.dtype.numpy)
+        whole_array = np.zeros(self.shape, self.dtype.numpy)
         for extents, part in self.parts:
             whole_array[_places(extents)] = part.array()
             part.release()
         whole_array.flags.writeable = False
         return whole_array
+
+
+def sizes_of(extents: Extents, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape of a slice of a variable. SourceError when it is none of it."""
+    if len(extents) != len(shape):
+        raise malformed(f"a slice of '{name}' has {len(extents)} dimensions, the variable {len(shape)}", 0)
+    sizes = tuple(size if length < 0 else length for (_start, length), size in zip(extents, shape, strict=True))
+    for (start, length), size in zip(extents, shape, strict=True):
+        if start < 0 or (length >= 0 and start + length > size):
+            raise malformed(f"a slice of '{name}' reaches beyond its shape {list(shape)}", 0)
+    return sizes
 
 
 def _places(extents: Extents) -> tuple[slice, ...]:
@@ -87,13 +104,22 @@ def _places(extents: Extents) -> tuple[slice, ...]:
 class Entry:
     """What the index says of one key."""
 
-    dtype: DType = DType.UNKNOWN
+    number: int = 0
     shape: tuple[int, ...] = ()
     shard: int = 0
     offset: int = 0
     size: int = 0
     crc: int = 0
     slices: list[Extents] = field(default_factory=list)
+
+    @property
+    def small(self) -> SmallType | None:
+        return SMALL_TYPES.get(self.number)
+
+    @property
+    def dtype(self) -> DType:
+        """What it is read in."""
+        return self.small.dtype if self.small is not None else decode_dtype(self.number)
 
 
 class Bundle:
@@ -118,8 +144,8 @@ class Bundle:
         """Names of all tensors, sorted; the slices of one variable count as one."""
         return [key.decode() for key in self._entries if _is_name(key)]
 
-    def __contains__(self, name: str) -> bool:
-        return name.encode() in self._entries
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.encode() in self._entries
 
     def describe(self) -> Mapping[str, tuple[DType, tuple[int, ...]]]:
         """Name -> type and shape."""
@@ -138,7 +164,7 @@ class Bundle:
             if part is None:
                 raise SourceError(f"the checkpoint '{self.prefix}' lacks a slice of '{name}'", where=str(extents))
             parts.append((extents, self._stored(part, name)))
-        return JoinedTensor(entry.dtype, entry.shape, parts)
+        return JoinedTensor(entry.dtype, entry.shape, parts, name)
 
     def _stored(self, entry: Entry, name: str) -> Tensor:
         if entry.dtype in (DType.UNKNOWN, DType.VARIANT, DType.RESOURCE):
@@ -150,9 +176,11 @@ class Bundle:
         if entry.dtype is DType.STRING:
             return _read_strings(file, entry, name)
         count = count_elements(entry.shape, entry.offset)
-        if count * entry.dtype.numpy.itemsize != entry.size:
+        stored = DType.UINT8 if entry.small is not None else entry.dtype
+        if count * stored.numpy.itemsize != entry.size:
             raise malformed(f"'{name}' of type {entry.dtype}, shape {list(entry.shape)} is {entry.size} bytes long", entry.offset)
-        return CheckedTensor(file, entry.offset, entry.dtype, entry.shape, entry.crc, name)
+        tensor = CheckedTensor(file, entry.offset, stored, entry.shape, entry.crc, name)
+        return tensor if entry.small is None else entry.small.read(tensor)
 
     def _file(self, shard: int) -> SourceFile:
         if not 0 <= shard < self._shards:
@@ -193,7 +221,7 @@ def _read_entry(message: Span) -> Entry:
     entry = Entry()
     for each in fields(message):
         if each.tag == 1:
-            entry.dtype = decode_dtype(each.signed())
+            entry.number = each.signed()
         elif each.tag == 2:
             entry.shape = constant_shape(each.delimited())
         elif each.tag == 3:
@@ -224,6 +252,11 @@ def read_extents(message: Span) -> Extents:
     return tuple(extents)
 
 
+def _crc_of_lengths(lengths: Sequence[int]) -> int:
+    """TensorFlow takes the lengths as numbers of 4 bytes, those of 4 GiB and more as 8."""
+    return masked_crc([length.to_bytes(4 if length < 1 << 32 else 8, "little") for length in lengths])
+
+
 def _read_strings(file: SourceFile, entry: Entry, name: str) -> Tensor:
     """All lengths as varints, a checksum of the lengths (4 bytes), all bytes."""
     count = count_elements(entry.shape, entry.offset)
@@ -234,7 +267,9 @@ def _read_strings(file: SourceFile, entry: Entry, name: str) -> Tensor:
     for _ in range(count):
         length, position = read_varint(data, position, len(data))
         lengths.append(length)
-    position += 4
+    checksum, position = bytes(data[position : position + 4]), position + 4
+    if len(checksum) == 4 and _crc_of_lengths(lengths) != int.from_bytes(checksum, "little"):
+        raise malformed(f"the checksum of the lengths of the strings of '{name}' does not match", entry.offset)
     if sum(lengths) != len(data) - position:
         raise malformed(f"the strings of '{name}' do not fill the {entry.size} bytes they have", entry.offset)
     strings = np.empty(count, object)

@@ -199,14 +199,20 @@ def decode_tensor(message: Span, file: SourceFile) -> Tensor:
     """
     number = 0
     shape: tuple[int, ...] = ()
-    content: Span | None = None
-    values: dict[int, list[Field]] = {}
     for field in fields(message):
         if field.tag == TensorProto.DTYPE:
             number = field.signed()
         elif field.tag == TensorProto.SHAPE:
             shape = constant_shape(field.delimited())
-        elif field.tag == TensorProto.CONTENT:
+    return decode_values(message, number, shape, file)
+
+
+def decode_values(message: Span, number: int, shape: tuple[int, ...], file: SourceFile) -> Tensor:
+    """The values of a TensorProto whose type (a DataType) and shape are told elsewhere. Errors as those of `decode_tensor`."""
+    content: Span | None = None
+    values: dict[int, list[Field]] = {}
+    for field in fields(message):
+        if field.tag == TensorProto.CONTENT:
             content = field.delimited()
         elif field.tag in _VALUES or field.tag in (TensorProto.STRING, TensorProto.FLOAT8):
             values.setdefault(field.tag, []).append(field)
