@@ -1,4 +1,4 @@
-"""Which graphs of a folder of models convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER]
+"""Which of a folder of models open, convert and verify, as docs/models.md: python benchmarks/model_table.py [FOLDER] [--kind KIND]
 
 Each model is converted by the command line in a process of its own, once for each target, with inputs and outputs found by the tool
 unless OPTIONS says otherwise. For what is refused the missing ops are listed; where none is, the reason that the error gives.
@@ -6,6 +6,7 @@ unless OPTIONS says otherwise. For what is refused the missing ops are listed; w
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import re
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT.parent / "shared" / "models"
 PAGE = ROOT / "docs" / "models.md"
 TARGETS = {"tflite": "model.tflite", "tfjs": "web_model"}
-TITLES = {"tflite": "LiteRT", "tfjs": "TensorFlow.js"}
+TITLES = {"tflite": "LiteRT", "tfjs": "TensorFlow.js", "inspect": "opening it"}
 PATIENCE = 300
 
 OPTIONS = {
@@ -48,6 +49,8 @@ class Entry:
     path: str
     what: str
     options: str = ""
+    weights_only: bool = False
+    opened: str = ""
     outcomes: dict[str, str] = field(default_factory=dict)
     obstacles: dict[str, str] = field(default_factory=dict)
 
@@ -57,19 +60,30 @@ FILES = {
     "saved_model": ("saved_model.pb", "saved_model.pbtxt"),
     "checkpoint": ("*.meta",),
     "tfjs_graph": ("model.json", "tensorflowjs_model.pb"),
+    "tfjs_layers": ("model.json",),
+    "tfjs_manifest": ("manifest.json", "*-weights_manifest.json"),
+    "keras_h5": ("*.h5", "*.hdf5"),
+    "keras_v3": ("*.keras",),
+    "tflite": ("*.tflite",),
 }
 """Kind of the manifest -> the files that stand for its models."""
-FOLDERS = frozenset({"saved_model", "tfjs_graph"})
+FOLDERS = frozenset({"saved_model", "tfjs_graph", "tfjs_layers"})
 """Kinds whose models are the folder of that file."""
+WEIGHTS_ONLY = frozenset({"tfjs_manifest"})
+WEIGHTS_ONLY_ENTRIES = frozenset({"k3_weights_only"})
+"""Sources without a structure: they open and are listed, and there is nothing to convert."""
 
 
-def models(folder: Path) -> Iterator[Entry]:
+def models(folder: Path, kind: str | None) -> Iterator[Entry]:
     with open(folder / "MANIFEST.tsv", encoding="utf-8", newline="") as manifest:
         for row in csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if kind not in (None, row["kind"]):
+                continue
+            weights_only = row["kind"] in WEIGHTS_ONLY or row["name"] in WEIGHTS_ONLY_ENTRIES
             found = {path for pattern in FILES.get(row["kind"], ()) for path in (folder / row["name"]).rglob(pattern)}
             for path in sorted({path.parent if row["kind"] in FOLDERS else path for path in found}):
                 name = str(path.relative_to(folder))
-                yield Entry(name, row["what"])
+                yield Entry(name, row["what"], weights_only=weights_only)
                 if name in OPTIONS:
                     yield Entry(name, row["what"], OPTIONS[name])
 
@@ -106,9 +120,21 @@ def judge(code: int, said: dict[str, Any]) -> tuple[str, str]:
     return ("wrong" if code == 1 else "refused"), f"{said.get('what', '')} {why}".strip()
 
 
-def try_all(folder: Path) -> list[Entry]:
-    entries = list(models(folder))
+def describe(source: Path) -> tuple[str, str]:
+    """(what opening it shows, what stands in the way)."""
+    code, said = run("inspect", source)
+    return ("opens", "") if code == 0 else ("refused", f"{said.get('what', '')} {said.get('why') or ''}".strip())
+
+
+def try_all(folder: Path, wanted: str | None) -> list[Entry]:
+    entries = list(models(folder, wanted))
     for entry in entries:
+        entry.opened, obstacle = describe(folder / entry.path)
+        if obstacle:
+            entry.obstacles["inspect"] = obstacle
+        if entry.weights_only:
+            entry.outcomes = dict.fromkeys(TARGETS, "weights only")
+            continue
         for kind, name in TARGETS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 try:
@@ -135,15 +161,18 @@ def title(entry: Entry) -> str:
 
 
 def render(entries: list[Entry], folder: Path) -> str:
+    opened = len({each.path for each in entries if each.opened == "opens"})
+    models_only = len({each.path for each in entries if not each.weights_only})
     verified = {kind: len({each.path for each in entries if each.outcomes[kind].startswith("verified")}) for kind in TARGETS}
     count = len({entry.path for entry in entries})
     lines = [
         "# Real models",
         "",
-        "Frozen graphs, SavedModels, checkpoints and TensorFlow.js graph models that others trained, converted as they are.",
+        "Models of every kind that others trained, converted as they are; those of weights without a structure are only opened.",
         "Made by `python benchmarks/model_table.py`; do not edit.",
         "",
-        f"Of {count} models, LiteRT verifies {verified['tflite']} and TensorFlow.js {verified['tfjs']}.",
+        f"Of {count} sources {opened} open. Of the {models_only} that hold a model, LiteRT verifies {verified['tflite']} and "
+        f"TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
@@ -153,7 +182,7 @@ def render(entries: list[Entry], folder: Path) -> str:
     lines += ["", "## What stands in the way", ""]
     for entry in entries:
         reasons = {kind: clean(reason, folder) for kind, reason in entry.obstacles.items() if reason}
-        if len(set(reasons.values())) == 1 and len(reasons) == 2:
+        if len(set(reasons.values())) == 1 and len(reasons) > 1:
             lines.append(f"- {title(entry)}: {next(iter(reasons.values()))}")
         else:
             lines += [f"- {title(entry)}, {TITLES[kind]}: {reason}" for kind, reason in reasons.items()]
@@ -161,10 +190,17 @@ def render(entries: list[Entry], folder: Path) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else MODELS
-    if not (folder / "MANIFEST.tsv").is_file():
-        raise SystemExit(f"no models at {folder}")
-    PAGE.write_text(render(try_all(folder), folder), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=MODELS)
+    parser.add_argument("--kind", help="only models of this kind of the manifest; the page is not written")
+    told = parser.parse_args()
+    if not (told.folder / "MANIFEST.tsv").is_file():
+        raise SystemExit(f"no models at {told.folder}")
+    page = render(try_all(told.folder, told.kind), told.folder)
+    if told.kind:
+        print(page)
+    else:
+        PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
