@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port
@@ -11,7 +11,7 @@ from tensorferry.readers.arrays import read_arrays_as_lists
 from tensorferry.readers.building import Builder, ordered, some
 from tensorferry.readers.functions import Library
 from tensorferry.readers.loops import raise_control_flow
-from tensorferry.readers.parsing import scan
+from tensorferry.readers.parsing import Contents, scan
 from tensorferry.readers.selection import find_inputs, find_outputs
 from tensorferry.readers.tables import load_vocabularies
 from tensorferry.storage import SourceFile
@@ -25,12 +25,20 @@ def read_graphdef(file: SourceFile) -> Graph:
     return read_graph(file, whole(file.view))
 
 
-def read_graph(file: SourceFile, message: Span, constants: Mapping[str, Tensor] | None = None) -> Graph:
-    """The graph of a GraphDef that lies somewhere in the file; `constants` are the values of those it leaves without.
+def read_graph(
+    file: SourceFile,
+    message: Span,
+    constants: Mapping[str, Tensor] | None = None,
+    extend: Callable[[Contents], None] | None = None,
+) -> Graph:
+    """The graph of a GraphDef that lies somewhere in the file; `constants` are the values of those it leaves without, `extend`
+    adds nodes to what the file holds.
 
     Functions that nodes call stand in the place of the calls, those that they choose between or repeat are graphs inside them.
     """
     contents = scan(message)
+    if extend is not None:
+        extend(contents)
     if not contents.nodes:
         raise SourceError(f"'{file.path}' is a graph without nodes", remedy="check that it is the file that was meant")
     graph = Graph(os.fsencode(file.path.stem).decode("utf-8", "replace"))  # a file's name may be no text

@@ -43,6 +43,7 @@ class MetaGraph:
     tags: tuple[str, ...] = ()
     signatures: dict[str, Signature] = field(default_factory=dict)
     assets: dict[str, str] = field(default_factory=dict)
+    objects: Span | None = None
 
 
 def scan_metagraph(message: Span) -> MetaGraph:
@@ -60,6 +61,8 @@ def scan_metagraph(message: Span) -> MetaGraph:
         elif each.tag == 6:
             tensor, name = _scan_asset(each.delimited())
             found.assets[tensor] = name
+        elif each.tag == 7:
+            found.objects = each.delimited()
     return found
 
 

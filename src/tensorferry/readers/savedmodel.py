@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from tensorferry.readers.metagraph import (
     choose_signature,
     scan_metagraph,
 )
+from tensorferry.readers.objects import Call, find_function, keys_of_objects, scan_objects
+from tensorferry.readers.parsing import Contents
 from tensorferry.readers.variables import restore_variables
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
@@ -38,11 +41,42 @@ def read_savedmodel(
     """The model whose `saved_model.pb` this is, its inputs and outputs those of one signature; a notice names the others."""
     folder = file.path.parent
     chosen = _scan(file, tags)
-    graph = _read(file, chosen, folder.name)
-    if (folder / "variables" / "variables.index").exists():
-        restore_variables(graph, Bundle(folder / "variables" / "variables"))
+    index = folder / "variables" / "variables.index"
+    bundle = Bundle(index.with_suffix("")) if index.exists() else None
+    if chosen.objects is not None and signature not in ({None} if chosen.signatures else set()) | chosen.signatures.keys():
+        graph = _read_function(file, chosen, bundle, signature)
+    else:
+        graph = _read(file, chosen, folder.name)
+        if bundle is not None:
+            restore_variables(graph, bundle)
+        _choose(graph, chosen, signature, any_will_do=any_will_do)
+    graph.name = folder.name
     _read_assets(graph, chosen, folder / "assets")
-    _choose(graph, chosen, signature, any_will_do=any_will_do)
+    return graph
+
+
+def _read_function(file: SourceFile, chosen: MetaGraph, bundle: Bundle | None, wanted: str | None) -> Graph:
+    """The model as one of its functions, which no signature names."""
+    assert chosen.objects is not None
+    objects = scan_objects(chosen.objects)
+    public, trace = find_function(objects, wanted)
+    calls: list[Call] = []
+
+    def extend(contents: Contents) -> None:
+        calls.append(Call(objects, contents, file, list(chosen.assets)))
+        calls[0].add(trace, public)
+
+    graph = _read(file, chosen, "", extend)
+    call = calls[0]
+    if bundle is not None:
+        restore_variables(graph, bundle)
+        keys = keys_of_objects(objects, bundle)
+        for node, number in call.variables.items():
+            if keys.get(number, "") in bundle:
+                graph.variables[node] = bundle.tensor(keys[number])
+    call.apply(graph, public)
+    if wanted is None:
+        graph.notices.append(f"the model has no signature: its function '{public}' is converted")
     return graph
 
 
@@ -70,10 +104,10 @@ def _scan(file: SourceFile, tags: tuple[str, ...] | None) -> MetaGraph:
     return choose_metagraph(found, tags)
 
 
-def _read(file: SourceFile, chosen: MetaGraph, name: str) -> Graph:
+def _read(file: SourceFile, chosen: MetaGraph, name: str, extend: Callable[[Contents], None] | None = None) -> Graph:
     if chosen.graph is None:
         raise SourceError(f"'{file.path}' holds no graph", remedy="save the model anew")
-    graph = read_graph(file, chosen.graph)
+    graph = read_graph(file, chosen.graph, extend=extend)
     graph.name = name
     return graph
 

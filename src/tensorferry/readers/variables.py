@@ -16,7 +16,9 @@ from tensorferry import ops
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.capturing import drop_unneeded
+from tensorferry.readers.objects import keys_of_names
 from tensorferry.tensor import Array, ArrayTensor, DType, ReshapedTensor, Tensor
+from tensorferry.wire.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +67,15 @@ class NamedValues:
 def restore_variables(graph: Graph, bundle: Values) -> None:
     """Fill `graph.variables` from a checkpoint. A variable that the checkpoint lacks stays without a value."""
     found = dict(_restored(graph))
+    taken = {name for name, _piece in found.values()}  # what the saver gives to one variable is no other's that is named so
+    keys = keys_of_names(bundle) if not found and isinstance(bundle, Bundle) else {}
     for node in graph.nodes:
         if node.op not in REFERENCES | HANDLES:
             continue
         name, piece = found.get(node.name, ("", ""))
         if not name or name not in bundle:
-            name, piece = next((each for each in (_shared_name(node), node.name) if each in bundle), ""), ""
+            own = (each for each in (_shared_name(node), node.name) if each and each not in taken)
+            name, piece = next((key for each in own if (key := keys.get(each, each)) in bundle), ""), ""
         if name:
             tensor = _piece_of(bundle.tensor(name), piece, node)
             graph.variables[node.name] = _shaped_as(tensor, node)

@@ -39,6 +39,20 @@ OpDef name=1:text input_arg=2:ArgDef* output_arg=3:ArgDef* control_output=20:tex
 ArgDef name=1:text type=3:type type_attr=4:text number_attr=5:text type_list_attr=6:text is_ref=16:bool
 SavedModel saved_model_schema_version=1:int meta_graphs=2:MetaGraphDef*
 MetaGraphDef meta_info_def=1:MetaInfoDef graph_def=2:GraphDef signature_def=5:SignatureDef@ asset_file_def=6:AssetFileDef*
+ object_graph_def=7:SavedObjectGraph
+SavedObjectGraph nodes=1:SavedObject* concrete_functions=2:SavedConcreteFunction@
+SavedObject children=1:ObjectReference* asset=5:SavedAsset function=6:SavedFunction variable=7:SavedVariable
+ bare_concrete_function=8:SavedBareConcreteFunction constant=9:SavedConstant resource=10:SavedResource
+ObjectReference node_id=1:int local_name=2:text
+SavedAsset asset_file_def_index=1:int
+SavedFunction concrete_functions=1:text*
+SavedVariable dtype=1:type shape=2:TensorShapeProto name=6:text
+SavedBareConcreteFunction concrete_function_name=1:text
+SavedConstant operation=1:text
+SavedResource device=1:text
+SavedConcreteFunction bound_inputs=2:int* output_signature=4:StructuredValue
+StructuredValue dict_value=53:DictValue
+DictValue fields=1:StructuredValue@
 MetaInfoDef tags=4:text* tensorflow_version=5:text
 SignatureDef inputs=1:TensorInfo@ outputs=2:TensorInfo@ method_name=3:text
 TensorInfo name=1:text dtype=2:type tensor_shape=3:TensorShapeProto
