@@ -216,10 +216,7 @@ def test_deep_chains_end() -> None:
 def test_captures_that_are_not_there(saved: tuple[Path, Model], tmp_path: Path) -> None:
     message = saved_model_pb2.SavedModel.FromString((saved[0] / "saved_model.pb").read_bytes())
     functions = message.meta_graphs[0].object_graph_def.concrete_functions
-    for change, why in (
-        (lambda bound: bound.append(10**6), "captures"),
-        (lambda bound: bound.pop(), "no handle|unknown|takes|rank"),
-    ):
+    for change in (lambda bound: bound.append(10**6), lambda bound: bound.extend([0] * 9)):
         broken = saved_model_pb2.SavedModel.FromString(message.SerializeToString())
         concrete = broken.meta_graphs[0].object_graph_def.concrete_functions
         for name in functions:

@@ -6,7 +6,7 @@ Source of the format: tensorflow/core/protobuf/{saved_object_graph,trackable_obj
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,7 +176,7 @@ def _names_in(message: Span) -> list[str]:
 # -- which function ------------------------------------------------------------------------------------------------
 
 
-def find_function(objects: Objects, wanted: str | None) -> tuple[str, str]:
+def find_function(objects: Objects, wanted: str | None, signatures: Iterable[str] = ()) -> tuple[str, str]:
     """(public name, name of the trace). Without a wish the only function of the model itself. OptionError lists all."""
     functions = objects.functions()
     if wanted is None:
@@ -192,7 +192,10 @@ def find_function(objects: Objects, wanted: str | None) -> tuple[str, str]:
         return wanted, traces[0]
     if traces:
         raise OptionError(f"the function '{wanted}' was traced {len(traces)} times", remedy=f"choose one: {', '.join(traces)}")
-    raise OptionError(f"the model has no signature and no function '{wanted}'", remedy=f"functions are {list_functions(objects)}")
+    raise OptionError(
+        f"the model has no signature '{wanted}', and no function of that name",
+        remedy=f"signatures are {', '.join(signatures) or 'none'}; functions are {list_functions(objects)}",
+    )
 
 
 def list_functions(objects: Objects, most: int = 20) -> str:

@@ -59,7 +59,7 @@ def _read_function(file: SourceFile, chosen: MetaGraph, bundle: Bundle | None, w
     """The model as one of its functions, which no signature names."""
     assert chosen.objects is not None
     objects = scan_objects(chosen.objects)
-    public, trace = find_function(objects, wanted)
+    public, trace = find_function(objects, wanted, chosen.signatures)
     calls: list[Call] = []
 
     def extend(contents: Contents) -> None:
