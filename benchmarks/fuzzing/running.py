@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,12 @@ def run(seeds: Sequence[Seed], count: int, *, number: int = 0, workers: int = 1,
     return tallies
 
 
+def _pass_on(source: Iterable[str], lines: queue.Queue[str]) -> None:
+    for line in source:
+        lines.put(line)
+    lines.put("")
+
+
 def _work(folder: Path, stored: Path, number: int, start: int, step: int, count: int, formats: Sequence[str],
           note: Callable[[dict[str, object]], None]) -> None:  # fmt: skip
     """One worker after the other, each goes on where the last one ended."""
@@ -77,7 +83,7 @@ def _work(folder: Path, stored: Path, number: int, start: int, step: int, count:
             [*command, *formats], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
             lines: queue.Queue[str] = queue.Queue()
-            reader = threading.Thread(target=lambda: [lines.put(line) for line in (*process.stdout, "")], daemon=True)  # noqa: B023
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
             said: list[str] = []
             moaner = threading.Thread(target=lambda: said.extend(process.stderr), daemon=True)  # noqa: B023
             reader.start()
@@ -107,4 +113,4 @@ def _work(folder: Path, stored: Path, number: int, start: int, step: int, count:
         elif process.returncode:
             stuck += 1
             if stuck > 2:
-                raise RuntimeError("".join(said)[-3000:])
+                raise RuntimeError(f"worker {index} ended with {process.returncode}: " + "".join(said)[-3000:])

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from tensorferry.report import to_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from tensorferry.assessment import Assessment
@@ -86,7 +84,7 @@ class Screen:
     def show_verification(self, verification: Verification) -> None:
         self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.verified)
 
-    def show_assessments(self, assessments: Mapping[str, Assessment], source: Path) -> None:
+    def show_assessments(self, assessments: Mapping[str, Assessment], source: str) -> None:
         def as_dict() -> dict[str, Any]:
             return {kind: each.as_dict() for kind, each in assessments.items()}
 
@@ -135,6 +133,11 @@ class Screen:
         sys.stdout.write(text + "\n")
 
 
+def _describe(step: str) -> str:
+    there = getattr(step, "there", None)
+    return step if there is None else f"{step}  {there / 1e6:.1f} MB"
+
+
 class _Bar:
     """A progress bar that starts by itself after PATIENCE seconds."""
 
@@ -166,4 +169,7 @@ class _Bar:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(self._step, total=None)
             while not self._done.wait(0.1):
-                bar.update(task, description=self._step)
+                step = self._step
+                total = getattr(step, "total", None)  # of a step that knows how far it is
+                completed = getattr(step, "there", 0) if total else 0
+                bar.update(task, description=_describe(step), total=total, completed=completed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ def load(path: PathLike, *, inputs: Sequence[str] | str | None = None, outputs: 
         return graph
 
 
-def inspect(path: PathLike, **keywords: Any) -> Inspection:
+def inspect(path: PathLike, *, progress: Progress | None = None, **keywords: Any) -> Inspection:
     """What a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
 
     `keywords` are the fields of Options that say where it is: `signature`, `tags`, `checkpoint`.
@@ -64,7 +64,7 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
     from tensorferry.inspection import inspect_graph, inspect_variables  # noqa: PLC0415 - a conversion does without it
 
     options = Options.of(**keywords)
-    with open_origin(path, inside=options.inside) as origin:
+    with _open(path, options, progress) as origin:
         about: dict[str, Any] = {"path": origin.name, "size": origin.bytes, "format": _format(origin)}
         kind = readers.detect(origin.path)
         if kind in readers.VARIABLES_ONLY:
@@ -73,13 +73,13 @@ def inspect(path: PathLike, **keywords: Any) -> Inspection:
         return inspect_graph(_read(origin.path, options, any_signature=True), **about)
 
 
-def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
+def freeze(source: PathLike, target: PathLike, *, progress: Progress | None = None, **keywords: Any) -> Frozen:
     """Write a model as a frozen GraphDef (`*.pbtxt`: as text): the part that its outputs need, its variables as constants.
 
     `keywords` are the fields of Options that say which part of which model is meant.
     """
     options = Options.of(**keywords)
-    with open_origin(source, inside=options.inside) as origin:
+    with _open(source, options, progress) as origin:
         graph = _load(origin.path, options)
         pipelines.finish(graph, "tensorflow")
         expose_ports(graph)
@@ -89,7 +89,9 @@ def freeze(source: PathLike, target: PathLike, **keywords: Any) -> Frozen:
     )
 
 
-def assess(source: PathLike, to: str | Sequence[str] = KINDS, **keywords: Any) -> dict[str, Assessment]:
+def assess(
+    source: PathLike, to: str | Sequence[str] = KINDS, *, progress: Progress | None = None, **keywords: Any
+) -> dict[str, Assessment]:
     """Target -> what it will make of a model: direct, rewritten or impossible ops, backends, where to cut. Nothing is written.
 
     `keywords` are the fields of Options that say which part of the model is meant.
@@ -101,7 +103,7 @@ def assess(source: PathLike, to: str | Sequence[str] = KINDS, **keywords: Any) -
         if kind not in KINDS:
             raise OptionError(f"unknown target kind '{kind}'", remedy=f"choose one of {', '.join(KINDS)}")
     options = Options.of(**keywords)
-    with open_origin(source, inside=options.inside) as origin:
+    with _open(source, options, progress) as origin:
         graph = _load(origin.path, options)
         return {kind: assess_graph(graph, kind) for kind in wanted}
 
@@ -120,7 +122,7 @@ def convert(
     """
     names = [targets] if isinstance(targets, str | os.PathLike) else list(targets)
     options = Options.of(**keywords)
-    with open_origin(source, inside=options.inside) as origin:
+    with _open(source, options, progress) as origin:
         return _Job(origin, options, progress or (lambda _step: None)).run(names)
 
 
@@ -129,7 +131,7 @@ def verify(source: PathLike, *targets: PathLike, progress: Progress | None = Non
     options = Options.of(**keywords)
     if not targets:
         raise OptionError("no file to verify was given", remedy="name the converted files after the source")
-    with open_origin(source, inside=options.inside) as origin:
+    with _open(source, options, progress) as origin:
         return Verification(origin.name, _verify(origin.path, targets, options, progress or (lambda _step: None)))
 
 
@@ -149,6 +151,11 @@ def _verify(source: Path, targets: Sequence[PathLike], options: Options, tell: P
             graph = _graph_for_target(source, path, kind, options)
             checks[str(target)] = Prover(graph, options).check(kind, path)
     return checks
+
+
+def _open(source: PathLike, options: Options, progress: Progress | None) -> AbstractContextManager[Origin]:
+    tell = progress or (lambda _step: None)
+    return open_origin(source, inside=options.inside, sha256=options.sha256, most=options.max_download, progress=tell)
 
 
 def _load(source: Path, options: Options) -> Graph:

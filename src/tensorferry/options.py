@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ DEFAULT_TOLERANCE = 1e-4
 
 DEFAULT_SHARD_SIZE = 4 << 20
 DEFAULT_VERIFY_MEMORY = 4 << 30
+DEFAULT_MAX_DOWNLOAD = 4 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,8 @@ class Options:
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
     `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
-    `inside`: path of the model in an archive that holds several.
+    `inside`: path of the model in an archive that holds several. `sha256`: of the source's own file; `max_download`: most bytes
+    of a source that is an address.
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
     operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
     `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
@@ -83,6 +86,8 @@ class Options:
     tags: tuple[str, ...] | None = None
     checkpoint: Path | None = None
     inside: str | None = None
+    sha256: str | None = None
+    max_download: int = DEFAULT_MAX_DOWNLOAD
     allow_custom: bool = False
     allow_select: bool = False
     fixed: bool = False
@@ -101,6 +106,7 @@ class Options:
             raise OptionError("the shard size cannot be negative", remedy="0 writes one shard")
         if not 0 < self.tolerance < 1:
             raise OptionError(f"the tolerance must lie between 0 and 1, not {self.tolerance}")
+        _check_download(self.sha256, self.max_download)
         if self.verify_memory < 0 or self.seed < 0:
             raise OptionError("verify_memory and seed cannot be negative")
         for name, shape in self.input_shapes.items():
@@ -130,6 +136,13 @@ def split_names(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     pieces = names.split(",") if isinstance(names, str) else list(names)
     return tuple(piece.strip() for piece in pieces if piece.strip()) or None
+
+
+def _check_download(sha256: str | None, most: int) -> None:
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise OptionError(f"'{sha256}' is no sha256", remedy="give its 64 hexadecimal digits")
+    if most <= 0:
+        raise OptionError("max_download must be a number of bytes above 0")
 
 
 def _check_names(role: str, names: tuple[str, ...]) -> None:

@@ -1,19 +1,24 @@
-"""Where a source comes from: a file or folder as it is, or an archive, opened in a private folder that is gone afterwards."""
+"""Where a source comes from: a file or folder as it is; or an address, or an archive, opened in a private folder that is gone
+afterwards."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tensorferry.archives import KINDS, Budget, kind_of_archive, unpack
+from tensorferry.download import DEFAULT_MOST, address_of, download_model, is_address, plain_name
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.readers.finding import find_models
+from tensorferry.storage import CHUNK, SourceFile
 
 INSIDE = "!"
 """Stands between an archive's name and that of the model inside: `models.zip!pose/model.json`."""
@@ -22,45 +27,117 @@ _MOST_SHOWN = 10
 _SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz"})
 
 
+Progress = Callable[[str], None]
+
+
+class Share(str):
+    """The name of a step that knows how far it is: `there` bytes of `total`, if that is known."""
+
+    def __new__(cls, name: str, there: int, total: int | None) -> Self:
+        made = super().__new__(cls, name)
+        made.there, made.total = there, total
+        return made
+
+    there: int
+    total: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A source as it was `given`, and the file or folder at `path` that is read in its stead.
 
-    `name` is what to call it in a report, `container` what it was taken out of (or nothing), `bytes` the size of what was given.
+    `name` is what to call it in a report, `container` what it was taken out of (or nothing), `file` what was given, here.
     """
 
     given: str
     path: Path
     name: str
+    file: Path
     container: str = ""
 
     @property
     def bytes(self) -> int:
         """Of the file as it was given, or of all files of a folder."""
-        place = Path(self.given) if self.container else self.path
-        return place.stat().st_size if place.is_file() else sum(each.stat().st_size for each in place.rglob("*") if each.is_file())
+        if self.file.is_file():
+            return self.file.stat().st_size
+        return sum(each.stat().st_size for each in self.file.rglob("*") if each.is_file())
 
 
 @contextmanager
-def open_origin(source: str | os.PathLike[str], *, inside: str | None = None) -> Iterator[Origin]:
-    """The source as something that can be read; what had to be unpacked for that is removed at the end, however it ends.
+def open_origin(
+    source: str | os.PathLike[str],
+    *,
+    inside: str | None = None,
+    sha256: str | None = None,
+    most: int = DEFAULT_MOST,
+    progress: Progress = lambda _step: None,
+) -> Iterator[Origin]:
+    """The source as something that can be read; what had to be fetched or unpacked is removed at the end, however it ends.
 
-    `inside` names the model in an archive, as `!` behind the archive's name does. SourceError for an archive that is damaged,
-    not to be trusted, or holds no model, or several.
+    `inside` names the model in an archive, as `!` behind the archive's name does; `sha256` is of the file as it is given; of an
+    address no more than `most` bytes are read. SourceError for a file that does not come or is another one, and for an archive
+    that is damaged, not to be trusted, or holds no model, or several.
     """
-    given, wanted = _split(os.fspath(source), inside)
+    if not is_address(os.fspath(source)):
+        with _open_file(os.fspath(source), inside, sha256) as origin:
+            yield origin
+        return
+    address, _, wanted = os.fspath(source).partition(INSIDE)
+    with private_folder() as folder:
+        place = folder / (_stem(plain_name(address_of(address))) or "model")
+        place.mkdir(mode=0o700)
+
+        def tell(name: str, there: int, total: int | None) -> None:
+            progress(Share(f"download {name}", there, total))
+
+        path = download_model(address, place, sha256=sha256, most=most, tell=tell)
+        wanted = f"{INSIDE}{wanted}" if wanted else ""
+        with _named_as(str(place), address), _named_as(str(path), address), _open_file(f"{path}{wanted}", inside, None) as origin:
+            progress("read")
+            name = origin.name.replace(str(path), address)
+            yield Origin(address, origin.path, name, path, origin.container)
+
+
+@contextmanager
+def _open_file(source: str, inside: str | None, sha256: str | None) -> Iterator[Origin]:
+    given, wanted = _split(source, inside)
+    if sha256 is not None:
+        _check_sum(Path(given), sha256)
     kind = kind_of_archive(Path(given)) if Path(given).is_file() else None
     if kind is None:
         if wanted:
             raise OptionError(f"'{given}' is no archive", remedy="leave out what should be inside of it")
-        yield Origin(given, Path(given), given)
+        yield Origin(given, Path(given), given, Path(given))
         return
     with private_folder() as folder:
         opened = _Opened(given, folder)
         with opened.naming():
             opened.unpack(Path(given), kind, given)
             path = opened.find(wanted or "")
-            yield Origin(given, path, opened.tell(str(path)), KINDS[kind])
+            yield Origin(given, path, opened.tell(str(path)), Path(given), KINDS[kind])
+
+
+@contextmanager
+def _named_as(path: str, name: str) -> Iterator[None]:
+    """Errors name what was given."""
+    try:
+        yield
+    except FerryError as error:
+        for role in ("what", "where", "why", "remedy"):
+            setattr(error, role, getattr(error, role).replace(path, name))
+        raise
+
+
+def _check_sum(path: Path, expected: str) -> None:
+    if path.is_dir():
+        raise OptionError(f"'{path}' is a folder, which has no checksum", remedy="leave out --sha256")
+    file = SourceFile(path)
+    seen = hashlib.sha256()
+    for start in range(0, file.size, CHUNK):
+        seen.update(file.read(start, min(CHUNK, file.size - start)))
+    if seen.hexdigest() != expected.lower():
+        why = f"its sha256 is {seen.hexdigest()}, not {expected.lower()}"
+        raise SourceError(f"'{path}' is not the file expected", why=why, remedy="copy or download it again")
 
 
 def _split(source: str, inside: str | None) -> tuple[str, str | None]:

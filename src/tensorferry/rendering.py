@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -256,13 +255,13 @@ _BACKENDS = {
 }
 
 
-def render_assessments(assessments: Mapping[str, Assessment], *, source: Path) -> RenderableType:
+def render_assessments(assessments: Mapping[str, Assessment], *, source: str) -> RenderableType:
     """A block for each target."""
     blocks = [_render_assessment(each, source) for each in assessments.values()]
     return Group(*(part for block in blocks for part in (block, Text())))
 
 
-def _render_assessment(assessment: Assessment, source: Path) -> RenderableType:
+def _render_assessment(assessment: Assessment, source: str) -> RenderableType:
     table = _grid()
     verdict = Text("possible", style="green") if assessment.possible else Text("impossible as it is", style="red")
     table.add_row(Text(KIND_NAMES[assessment.target], style="bold"), verdict)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @PROOF
 @FACE
 @command
-def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
+def convert(screen: Screen, source: str, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
     """Convert a model to TensorFlow Lite, TensorFlow.js or both, and prove the result.
 
     SOURCE is a graph (.pb, .pbtxt), a SavedModel or TensorFlow.js folder, or the .meta file of a checkpoint; found by content.
@@ -73,7 +73,7 @@ def convert(screen: Screen, source: Path, targets: tuple[str, ...], input_shape:
 @PORTS
 @FACE
 @command
-def freeze(screen: Screen, source: Path, output: Path, input_shape: tuple[str, ...], **options: Any) -> None:
+def freeze(screen: Screen, source: str, output: Path, input_shape: tuple[str, ...], **options: Any) -> None:
     """Write a model as a frozen graph: its variables are constants, what its outputs do not need is left out.
 
     \b
@@ -84,7 +84,7 @@ def freeze(screen: Screen, source: Path, output: Path, input_shape: tuple[str, .
 
     with screen.progress() as progress:
         progress("freeze")
-        frozen = freeze_model(source, output, input_shapes=parse_shapes(input_shape), **options)
+        frozen = freeze_model(source, output, progress=progress, input_shapes=parse_shapes(input_shape), **options)
     screen.show_frozen(frozen)
 
 
@@ -96,7 +96,7 @@ def freeze(screen: Screen, source: Path, output: Path, input_shape: tuple[str, .
 @PROOF
 @FACE
 @command
-def verify(screen: Screen, source: Path, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
+def verify(screen: Screen, source: str, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
     """Compare converted models with their source, in the runtimes that will run them.
 
     Exit code 0 when all were run and are right, 1 when one differs, 2 when one could not be run.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="List parameters and multiply-accumulates of each layer.")
 @FACE
 @command
-def inspect(screen: Screen, source: Path, nodes: bool, layers: bool, **options: Any) -> None:
+def inspect(screen: Screen, source: str, nodes: bool, layers: bool, **options: Any) -> None:
     """Show what a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
 
     \b
@@ -31,7 +30,7 @@ def inspect(screen: Screen, source: Path, nodes: bool, layers: bool, **options: 
 
     with screen.progress() as progress:
         progress("read")
-        inspection = inspect_model(source, **options)
+        inspection = inspect_model(source, progress=progress, **options)
     screen.show_inspection(inspection, nodes=nodes, layers=layers)
 
 
@@ -42,7 +41,7 @@ def inspect(screen: Screen, source: Path, nodes: bool, layers: bool, **options: 
 @click.option("--to", default="tflite,tfjs", show_default=True, metavar="KINDS", help="Targets to look at.")
 @FACE
 @command
-def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], **options: Any) -> None:
+def check(screen: Screen, source: str, to: str, input_shape: tuple[str, ...], **options: Any) -> None:
     """Say what a conversion will meet: ops that are direct, rewritten or impossible, and where the result can run.
 
     Nothing is converted. Exit code 2 when a target cannot do it.
@@ -56,7 +55,7 @@ def check(screen: Screen, source: Path, to: str, input_shape: tuple[str, ...], *
     with screen.progress() as progress:
         progress("check")
         kinds: Any = [kind.strip() for kind in to.split(",")]
-        assessments = assess(source, kinds, input_shapes=parse_shapes(input_shape), **options)
+        assessments = assess(source, kinds, progress=progress, input_shapes=parse_shapes(input_shape), **options)
     screen.show_assessments(assessments, source)
     if not all(each.possible for each in assessments.values()):
         raise click.exceptions.Exit(2)

@@ -26,7 +26,7 @@ def stack(*decorators: Decorator) -> Decorator:
     return lambda function: functools.reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
 
 
-SOURCE = click.argument("source", type=click.Path(path_type=Path))
+SOURCE = click.argument("source")  # as it is: a path type makes one slash of the two of an address
 ORIGIN = stack(
     click.option(
         "--signature",
@@ -39,6 +39,14 @@ ORIGIN = stack(
         metavar="PREFIX",
         type=click.Path(path_type=Path),
         help="Checkpoint with the values of the graph's variables: its path without .index, or its folder.",
+    ),
+    click.option("--sha256", metavar="DIGEST", help="Refuse the source if its file has another sha256."),
+    click.option(
+        "--max-download",
+        type=click.IntRange(1),
+        default=4 << 30,
+        show_default=True,
+        help="Bytes that a source may have that is an address (http or https).",
     ),
     click.option("--inside", metavar="PATH", help="The model in an archive of several; short: ARCHIVE!PATH as the source."),
 )
