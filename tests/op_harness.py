@@ -487,7 +487,7 @@ def run_litert(case: Case, graph: Graph, path: Path, *, xnnpack: bool = True) ->
     """Write the graph and run it in LiteRT. UnsupportedError when it cannot be written."""
     write_tflite(graph, path)
     with litert.LiteRtModel(path, xnnpack=xnnpack) as model:
-        outputs = model.run(_fed(case, graph))
+        outputs = model.run(fed(case, graph))
     return [outputs[port.name] for port in graph.outputs]
 
 
@@ -495,7 +495,7 @@ def run_tfjs(case: Case, graph: Graph, folder: Path, session: tfjs.Session) -> l
     """Write the graph and run it in TensorFlow.js. UnsupportedError when it cannot be written."""
     folder.mkdir()
     write_tfjs(graph, folder)
-    outputs = session.run(folder, _fed(case, graph)).outputs
+    outputs = session.run(folder, fed(case, graph)).outputs
     return [outputs[port.name] for port in graph.outputs]
 
 
@@ -504,7 +504,8 @@ def as_narrowed(graph: Graph, outputs: Sequence[Array]) -> list[Array]:
     return [array.astype(port.value.dtype.numpy) for port, array in zip(graph.outputs, outputs, strict=True)]
 
 
-def _fed(case: Case, graph: Graph) -> dict[str, Array]:
+def fed(case: Case, graph: Graph) -> dict[str, Array]:
+    """The inputs in the types that the target's graph has."""
     arrays = feeds(case)
     return {port.name: arrays[port.name].astype(port.value.dtype.numpy) for port in graph.inputs}
 

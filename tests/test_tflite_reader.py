@@ -8,11 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import op_harness
 import tensorferry
-from tensorferry import readers
+from lite_files import LiteFile
+from tensorferry import ops, readers
+from tensorferry.check import drawn_outputs
+from tensorferry.errors import FerryError, SourceError
+from tensorferry.ir import Graph, Port
 from tensorferry.readers.selection import select
 from tensorferry.runtimes import litert
 from tensorferry.runtimes.reference import evaluate_graph
+from tensorferry.tensor import DType
+from tensorferry.writers.tflite import write_tflite
 
 MODELS = Path(os.environ.get("TENSORFERRY_MODELS") or "../shared/models")
 
@@ -98,3 +105,102 @@ def test_a_lite_file_converts_to_both_targets(model, tmp_path):
     first, again = (litert.run(path, feeds).outputs for path in (MODELS / model, tmp_path / "again.tflite"))
     for name, array in first.items():
         np.testing.assert_allclose(again[name], array, rtol=0, atol=1 if array.dtype.kind == "i" else 1e-3)
+
+
+# -- files of our own ----------------------------------------------------------------------------------------------
+
+CASES = [case for case in op_harness.all_cases() if op_harness.can_express(case, "tflite")]
+SHARE = 5
+"""Each so many-th example, which are some of every operator."""
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_what_is_written_is_read_back(part, tmp_path):
+    """The op examples as files: what is read of them computes what LiteRT computes, and every operator is met."""
+    compared = 0
+    for case in CASES[::SHARE][part::4]:
+        path = tmp_path / "net.tflite"
+        try:
+            graph = op_harness.target_graph(case, "tflite", pipeline=True)
+            theirs = op_harness.run_litert(case, graph, path, xnnpack=False)
+        except FerryError:
+            continue
+        read = select(readers.read(path))
+        if drawn_outputs(read):
+            continue
+        ours = evaluate_graph(read, op_harness.fed(case, graph))
+        for port, array in zip(graph.outputs, theirs, strict=True):
+            op_harness.assert_close([ours[port.name]], [array], max(1e-4, case.example.tolerance))
+        compared += 1
+    assert compared > 60
+
+
+# -- damaged files -------------------------------------------------------------------------------------------------
+
+
+def small_net(path):
+    graph = Graph("net")
+    x = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": (1, 4, 4, 2)}, name="x").output
+    graph.inputs = [Port("x", x)]
+    kernel = graph.constant(np.ones((3, 3, 2, 3), np.float32), "kernel")
+    y = ops.add(graph, "Conv2D", [x, kernel], {"strides": [1, 1, 1, 1], "padding": "SAME"}, name="conv").output
+    words = graph.constant(np.array([b"a", b"bc"], object), "words")
+    graph.outputs = [Port("y", ops.add(graph, "Relu", [y], name="y").output)]
+    graph.outputs.append(Port("w", ops.add(graph, "Identity", [words], name="w").output))
+    write_tflite(graph, path)
+    return path.read_bytes()
+
+
+def read_or_refuse(content, path):
+    path.write_bytes(content)
+    try:
+        graph = select(readers.read(path))
+        for node in graph.nodes:
+            if node.op == "Const" and node["value"].size < 1 << 16:
+                node["value"].array()
+    except FerryError:
+        pass
+
+
+def test_cut_files_are_refused_or_read(tmp_path):
+    content = small_net(tmp_path / "net.tflite")
+    for length in range(8, len(content), 3):
+        read_or_refuse(content[:length], tmp_path / "cut.tflite")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_with_other_bytes_are_refused_or_read(seed, tmp_path):
+    content = bytearray(small_net(tmp_path / "net.tflite"))
+    random = np.random.default_rng(seed)
+    for _ in range(500):
+        changed = bytearray(content)
+        for place in random.integers(8, len(content), random.integers(1, 4)):
+            changed[place] = random.choice([0, 1, 127, 128, 255, int(random.integers(256))])
+        read_or_refuse(bytes(changed), tmp_path / "changed.tflite")
+
+
+def test_tables_that_stand_for_each_other_again_and_again_end(tmp_path):
+    """Every subgraph calls the next twice: as a tree it would have 2 ** 40 operators."""
+    file = LiteFile()
+    for number in range(40):
+        graph = file.graph(f"g{number}")
+        x = file.tensor((2,), graph=graph, role="input", name="x")
+        y, z = (file.tensor((2,), graph=graph, name=name) for name in "yz")
+        for one, other in ((x, y), (y, z)):
+            file.operator("CALL", [one], [other], {"subgraph": number + 1 if number < 39 else 39}, graph=graph)
+        file.subgraphs[graph]["outputs"].append(z)
+    with pytest.raises(SourceError):
+        readers.read(file.write(tmp_path / "net.tflite"))
+    file = LiteFile()
+    for number in range(30):
+        graph = file.graph(f"g{number}")
+        x = file.tensor((2,), graph=graph, role="input", name="x")
+        y, z = (file.tensor((2,), graph=graph, name=name) for name in "yz")
+        if number < 29:
+            file.operator("CALL", [x], [y], {"subgraph": number + 1}, graph=graph)
+            file.operator("CALL", [y], [z], {"subgraph": number + 1}, graph=graph)
+        else:
+            file.operator("ABS", [x], [z], {}, graph=graph)
+        file.subgraphs[graph]["outputs"].append(z)
+    with pytest.raises(SourceError, match="too often"):
+        readers.read(file.write(tmp_path / "net.tflite"))

@@ -77,7 +77,7 @@ def _is_not_negative(value: Value, depth: int = DEPTH) -> bool:
     maker = value.producer
     if value.constant is not None:
         return value.constant.nbytes <= SMALL_BYTES and bool(np.all(value.constant.array() >= 0))
-    if maker.op in NEVER_NEGATIVE:
+    if maker.op in NEVER_NEGATIVE or maker.get("activation") in NEVER_NEGATIVE:
         return True
     if depth == 0:
         return False

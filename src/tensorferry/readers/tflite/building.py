@@ -25,7 +25,7 @@ from tensorferry.wire.protobuf import malformed
 
 log = logging.getLogger(__name__)
 
-MOST_NODES = 1 << 19
+MOST_NODES = 1 << 16
 """Operators read while subgraphs are put in the place of their calls: more is a few calling each other again and again."""
 
 MOST_DEPTH = 32
