@@ -130,10 +130,11 @@ def _wrong_count(layer: str, count: int, roles: Sequence[str]) -> SourceError:
 
 
 def _check_role(layer: str, role: str, name: str) -> None:
-    """The last part of a name may contradict the order."""
+    """The last part of a name may contradict the order; `kernel` stands for any."""
     said = re.sub(r"(_\d+)?(:\d+)?$", "", name.rsplit("/", 1)[-1])
     wanted = role.rsplit("/", 1)[-1]
-    if said in _ROLES and wanted in _ROLES and said != wanted:
+    same = said == wanted or (said == "kernel" and wanted.endswith("kernel"))
+    if said in _ROLES and wanted in _ROLES and not same:
         raise SourceError(
             f"the weights in the file do not fit the layer '{layer}'", why=f"'{name}' stands where its {role} is expected"
         )

@@ -200,7 +200,7 @@ def locally_connected(build: Builder, config: Config, inputs: Sequence[Value]) -
     def by_place(tensor: Tensor) -> Tensor:
         """Places, then the patch in the order of the patches here."""
         kernel = ReshapedTensor(tensor, (count, inner, tensor.size // (count * inner)))
-        if not build.is_first or rank == 1:
+        if not build.is_first:
             return kernel
         apart = ReshapedTensor(kernel, (count, channels, math.prod(lengths), kernel.shape[2]))
         return ReshapedTensor(TransposedTensor(apart, [0, 2, 1, 3]), kernel.shape)
@@ -218,4 +218,9 @@ def locally_connected(build: Builder, config: Config, inputs: Sequence[Value]) -
 def _bias_by_place(build: Builder, bias: Tensor, value: Value) -> Tensor:
     """One bias for each place and filter, channels last."""
     shape = tuple(int(dim) for dim in build.shape(value)[1:])
-    return ReshapedTensor(bias, shape) if bias.size == math.prod(shape) else bias
+    if bias.size != math.prod(shape):
+        return bias
+    if not build.is_first:
+        return ReshapedTensor(bias, shape)
+    moved = ReshapedTensor(bias, (shape[-1], *shape[:-1]))  # Keras reads it so, though it is kept channels last
+    return TransposedTensor(moved, [*range(1, len(shape)), 0])
