@@ -16,10 +16,12 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.selection import select
 from tensorferry.runtimes.reference import evaluate_graph
+from tensorferry.tensor import FileTensor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 keras = pytest.importorskip("keras", reason="Keras is the reference")
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 
 
 def run(graph: Graph, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -57,14 +59,72 @@ def test_a_nested_shared_model_with_several_inputs_and_outputs(tmp_path: Path) -
         agree(run(graph, fed), wanted)
 
 
-def test_weights_alone_ask_for_the_architecture(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.save_weights(tmp_path / "model.weights.h5")
-    with pytest.raises(SourceError, match="--architecture"):
-        readers.read(tmp_path / "model.weights.h5")
+def small_model(library: Any) -> Any:
+    layers = library.layers
+    inputs = library.Input((8, 8, 3), name="image")
+    value = layers.Conv2D(4, 3, use_bias=False)(inputs)
+    value = layers.BatchNormalization()(value)
+    value = layers.Activation("relu")(value)
+    inner = library.Sequential([library.Input((6, 6, 4)), layers.BatchNormalization(), layers.Conv2D(2, 3)], name="inner")
+    inner.layers[0].trainable = False
+    model = library.Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(inner(value))))
+    rng = np.random.default_rng(1)
+    model.set_weights([np.abs(rng.normal(size=each.shape)) + 0.1 for each in model.get_weights()])
+    return model
+
+
+IMAGE = {"image": np.random.default_rng(2).normal(size=(2, 8, 8, 3)).astype(np.float32)}
+
+
+def library(name: str) -> Any:
+    return pytest.importorskip(name, reason=f"{name} is the reference")
+
+
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_architecture_and_weights_in_files_of_their_own(name: str, tmp_path: Path) -> None:
+    model = small_model(library(name))
+    wanted = model.predict(IMAGE["image"], verbose=0)
     (tmp_path / "model.json").write_text(model.to_json())
+    forms = ["model.weights.h5"] + (["plain.h5"] if name == "tf_keras" else [])
     with pytest.raises(SourceError, match="without weights"):
         readers.read(tmp_path / "model.json")
+    for form in forms:
+        model.save_weights(tmp_path / form)
+        with pytest.raises(SourceError, match="--architecture"):
+            readers.read(tmp_path / form)
+        agree(run(read(tmp_path / form, architecture=tmp_path / "model.json"), IMAGE), wanted)
+        agree(run(read(tmp_path / "model.json", checkpoint=tmp_path / form), IMAGE), wanted)
+    report = tensorferry.convert(tmp_path / "model.json", tmp_path / "model.tflite", checkpoint=tmp_path / "model.weights.h5")
+    assert report.verified
+
+
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_the_content_tells_the_form_whatever_the_name(name: str, tmp_path: Path) -> None:
+    model = small_model(library(name))
+    wanted = model.predict(IMAGE["image"], verbose=0)
+    for form, other in (("model.h5", "hdf5.keras"), ("model.keras", "zip.h5")):
+        model.save(tmp_path / form)
+        (tmp_path / form).rename(tmp_path / other)
+        graph = read(tmp_path / other)
+        assert [port.name for port in graph.inputs] == ["image"]
+        agree(run(graph, IMAGE), wanted)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    with pytest.raises(SourceError, match="do not fit the layer"):
+        readers.read(tmp_path / "other.weights.h5", architecture=tmp_path / "model.json")
+
+
+def test_no_weight_is_read_when_a_model_is_opened(tmp_path: Path) -> None:
+    small_model(keras).save(tmp_path / "model.keras")
+    graph = readers.read(tmp_path / "model.keras")
+    weights = [node["value"] for node in graph.nodes if node.op == "Const" and len(node["value"].shape) > 1]
+    assert weights
+    assert all(isinstance(each, FileTensor) for each in weights)
 
 
 def test_code_in_a_lambda_is_never_run(tmp_path: Path) -> None:

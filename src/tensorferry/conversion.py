@@ -191,6 +191,7 @@ def _read(source: Path, options: Options, *, any_signature: bool = False) -> Gra
         signature=options.signature,
         tags=options.tags,
         checkpoint=options.checkpoint,
+        architecture=options.architecture,
         any_signature=any_signature,
     )
 

@@ -61,7 +61,8 @@ class Options:
     `to`: the kind of all targets, or one for each in their order; None lets their names tell.
     `inputs`, `outputs`: node or tensor names (`image` or `image:0`), in the order wanted; None lets them be found.
     `input_shapes`: input name -> shape, where -1 leaves a size open. `shard_size`: bytes a TensorFlow.js shard, 0 for one shard.
-    `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables.
+    `signature`, `tags`: which of a SavedModel's is meant; `checkpoint`: prefix, file or folder of a graph's variables;
+    `architecture`: a Keras model's JSON, for a file that holds its weights alone.
     `inside`: path of the model in an archive that holds several. `sha256`: of the source's own file; `max_download`: most bytes
     of a source that is an address.
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
@@ -85,6 +86,7 @@ class Options:
     signature: str | None = None
     tags: tuple[str, ...] | None = None
     checkpoint: Path | None = None
+    architecture: Path | None = None
     inside: str | None = None
     sha256: str | None = None
     max_download: int = DEFAULT_MAX_DOWNLOAD
@@ -123,7 +125,7 @@ class Options:
             raise OptionError(f"unknown option {', '.join(unknown)}", remedy=f"options are {', '.join(cls.__dataclass_fields__)}")
         for role in ("inputs", "outputs", "tags", "to"):
             keywords[role] = split_names(keywords.get(role))
-        for role in ("verify_inputs", "checkpoint"):
+        for role in ("verify_inputs", "checkpoint", "architecture"):
             if keywords.get(role) is not None:
                 keywords[role] = Path(keywords[role])
         keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}

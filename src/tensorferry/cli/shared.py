@@ -38,7 +38,13 @@ ORIGIN = stack(
         "--checkpoint",
         metavar="PREFIX",
         type=click.Path(path_type=Path),
-        help="Checkpoint with the values of the graph's variables: its path without .index, or its folder.",
+        help="Checkpoint with the values of the graph's variables: its path without .index, or its folder; for Keras, its weights.",
+    ),
+    click.option(
+        "--architecture",
+        metavar="FILE.json",
+        type=click.Path(path_type=Path),
+        help="Architecture of a Keras model (model.to_json()), for a file that holds its weights alone.",
     ),
     click.option("--sha256", metavar="DIGEST", help="Refuse the source if its file has another sha256."),
     click.option(

@@ -32,17 +32,24 @@ def read(
     signature: str | None = None,
     tags: tuple[str, ...] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    architecture: str | os.PathLike[str] | None = None,
     any_signature: bool = False,
 ) -> Graph:
     """The model at `path`, whole, its inputs and outputs as far as they show; `selection.select` narrows it to those wanted.
 
     `signature` and `tags` choose one of those that a SavedModel has (`any_signature`: one to look at, where nobody has chosen);
-    `checkpoint` is the prefix (or folder) of a checkpoint that
-    holds the graph's variables. No weight byte is read. Ops that nobody knows are kept; values whose type cannot be told are of
-    unknown type.
+    `checkpoint` is the prefix (or folder) of a checkpoint that holds the graph's variables, or the file with the weights of a Keras
+    architecture; `architecture` is the JSON file of one, for a file that holds its weights. No weight byte is read. Ops that nobody
+    knows are kept; values whose type cannot be told are of unknown type.
     """
     source = recognize(path)
     try:
+        if source.kind == "keras":
+            return _read_keras(source, signature, tags, checkpoint, architecture)
+        if architecture is not None:
+            raise OptionError(
+                f"'{path}' is a {FORMATS[source.kind]}, which has its own architecture", remedy="leave out --architecture"
+            )
         graph = _read(source, signature, tags, any_signature=any_signature)
         if checkpoint is not None:
             restore_variables(graph, _values(Path(checkpoint)))
@@ -51,6 +58,18 @@ def read(
         if str(path) not in str(error):
             error.where = f"'{path}'" + (f", {error.where}" if error.where else "")
         raise
+
+
+def _read_keras(
+    source: Source,
+    signature: str | None,
+    tags: tuple[str, ...] | None,
+    weights: str | os.PathLike[str] | None,
+    architecture: str | os.PathLike[str] | None,
+) -> Graph:
+    if signature is not None or tags is not None:
+        raise OptionError("a Keras model has neither signatures nor tags", remedy="leave out --signature and --tags")
+    return read_keras(source.file, Path(architecture) if architecture else None, Path(weights) if weights else None)
 
 
 def wanted_signatures(
@@ -105,8 +124,6 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *
         raise SourceError(
             f"'{source.file.path}' holds weights only, not what is computed with them", remedy=VARIABLES_ONLY[source.kind]
         )
-    if source.kind == "keras":
-        return read_keras(source.file)
     if signature is not None:
         raise OptionError("a plain graph has no signatures", remedy="name its --inputs and --outputs instead of a --signature")
     return read_graphdef(source.file)

@@ -69,11 +69,11 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
         if weights is None:
             raise SourceError(
                 f"'{file.path}' is a Keras architecture without weights",
-                remedy="name the file that holds them with --weights, or convert that and name this one with --architecture",
+                remedy="name the file that holds them with --checkpoint, or convert that one and name this with --architecture",
             )
         parts = Parts(parts.config, parts.version, _open(SourceFile(weights)).weights)
     elif weights is not None:
-        raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --weights")
+        raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --checkpoint")
     if parts.config is None or parts.weights is None:
         raise SourceError("architecture and weights do not lie in the files that were named", remedy=_WEIGHTS_ALONE)
     model = parse_model(parts.config, parts.version)
