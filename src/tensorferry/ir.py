@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tensorferry.errors import GraphError
+from tensorferry.facts import Facts
 from tensorferry.tensor import Array, ArrayTensor, DType, Tensor
 
 Dim = int | str
@@ -202,6 +203,7 @@ class Graph:
         self.notices: list[str] = []  # what was decided on the user's behalf, told in the report
         self.signature = ""  # the signature whose inputs and outputs these are; empty when they were found or named
         self.siblings: list[Graph] = []  # of other signatures of the source, which go into the same file
+        self.facts = Facts()  # what the source says of itself beside the graph
         self.variables: dict[str, Tensor] = {}  # node that holds a variable -> the value it has when the model starts
         self._names: dict[str, Node] = {}
 
@@ -328,6 +330,7 @@ class Graph:
         twin.notices = list(self.notices)
         twin.signature = self.signature
         twin.siblings = [each.copy() for each in self.siblings]
+        twin.facts = self.facts
         twin.variables = dict(self.variables)
         return twin
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.checkpoint import open_checkpoint
+from tensorferry.readers.description import describe_values
 from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.keras import read_keras
@@ -52,7 +53,9 @@ def read(
             )
         graph = _read(source, signature, tags, any_signature=any_signature)
         if checkpoint is not None:
-            restore_variables(graph, _values(Path(checkpoint)))
+            values = _values(Path(checkpoint))
+            restore_variables(graph, values)
+            describe_values(graph.facts, values)
         return graph
     except SourceError as error:
         if str(path) not in str(error):

@@ -9,6 +9,7 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Port
 from tensorferry.readers.arrays import read_arrays_as_lists
 from tensorferry.readers.building import Builder, ordered, some
+from tensorferry.readers.description import describe_contents
 from tensorferry.readers.functions import Library
 from tensorferry.readers.loops import raise_control_flow
 from tensorferry.readers.parsing import Contents, scan
@@ -42,6 +43,7 @@ def read_graph(
     if not contents.nodes:
         raise SourceError(f"'{file.path}' is a graph without nodes", remedy="check that it is the file that was meant")
     graph = Graph(os.fsencode(file.path.stem).decode("utf-8", "replace"))  # a file's name may be no text
+    describe_contents(graph.facts, contents)
     builder = Builder(file, Library(file, contents, constants or {}), graph, contents.nodes)
     for source in ordered(contents.nodes, graph):
         builder.add(source)

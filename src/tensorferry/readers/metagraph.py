@@ -41,6 +41,7 @@ class MetaGraph:
 
     graph: Span | None = None
     tags: tuple[str, ...] = ()
+    producer: str = ""  # version of the TensorFlow that wrote it
     signatures: dict[str, Signature] = field(default_factory=dict)
     assets: dict[str, str] = field(default_factory=dict)
     objects: Span | None = None
@@ -51,7 +52,9 @@ def scan_metagraph(message: Span) -> MetaGraph:
     found = MetaGraph()
     for each in fields(message):
         if each.tag == 1:
-            found.tags = tuple(tag.delimited().text for tag in fields(each.delimited()) if tag.tag == 4)
+            info = list(fields(each.delimited()))
+            found.tags = tuple(part.delimited().text for part in info if part.tag == 4)
+            found.producer = next((part.delimited().text for part in info if part.tag == 5), "")
         elif each.tag == 2:
             found.graph = each.delimited()
         elif each.tag == 5:

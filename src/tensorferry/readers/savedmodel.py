@@ -11,6 +11,7 @@ import numpy as np
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.checkpoint import has_checkpoint, open_checkpoint
+from tensorferry.readers.description import describe_metagraphs, describe_values, mark_chosen
 from tensorferry.readers.graphdef import read_graph
 from tensorferry.readers.metagraph import (
     DEFAULT_SIGNATURE,
@@ -40,7 +41,8 @@ def read_savedmodel(
 ) -> Graph:
     """The model whose `saved_model.pb` this is, its inputs and outputs those of one signature; a notice names the others."""
     folder = file.path.parent
-    chosen = _scan(file, tags)
+    found = _scan(file)
+    chosen = choose_metagraph(found, tags)
     index = folder / "variables" / "variables.index"
     bundle = Bundle(index.with_suffix("")) if index.exists() else None
     if chosen.objects is not None and signature not in ({None} if chosen.signatures else set()) | chosen.signatures.keys():
@@ -51,7 +53,11 @@ def read_savedmodel(
             restore_variables(graph, bundle)
         _choose(graph, chosen, signature, any_will_do=any_will_do)
     graph.name = folder.name
+    describe_metagraphs(graph.facts, found, chosen)
+    if bundle is not None:
+        describe_values(graph.facts, bundle)
     _read_assets(graph, chosen, folder / "assets")
+    mark_chosen(graph)
     return graph
 
 
@@ -84,24 +90,27 @@ def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:
     """The `.meta` file of a checkpoint; the checkpoint itself is taken from beside it, if it is there."""
     chosen = scan_metagraph(span_of(file.view))
     graph = _read(file, chosen, file.path.stem)
+    describe_metagraphs(graph.facts, [chosen], chosen)
     prefix = file.path.with_suffix("")
     if has_checkpoint(prefix):
-        restore_variables(graph, open_checkpoint(prefix))
+        values = open_checkpoint(prefix)
+        restore_variables(graph, values)
+        describe_values(graph.facts, values)
     if chosen.signatures or signature is not None:
         _choose(graph, chosen, signature)
+        mark_chosen(graph)
     return graph
 
 
 def signature_names(file: SourceFile, *, whole: bool, tags: tuple[str, ...] | None = None) -> tuple[str, ...]:
     """The signatures that have outputs, the default one first; of a SavedModel (`whole`) or a `.meta` file."""
-    chosen = _scan(file, tags) if whole else scan_metagraph(span_of(file.view))
+    chosen = choose_metagraph(_scan(file), tags) if whole else scan_metagraph(span_of(file.view))
     names = [name for name, each in chosen.signatures.items() if each.outputs]
     return tuple(sorted(names, key=lambda name: name != DEFAULT_SIGNATURE))
 
 
-def _scan(file: SourceFile, tags: tuple[str, ...] | None) -> MetaGraph:
-    found = [scan_metagraph(each.delimited()) for each in fields(span_of(file.view)) if each.tag == _META_GRAPHS]
-    return choose_metagraph(found, tags)
+def _scan(file: SourceFile) -> list[MetaGraph]:
+    return [scan_metagraph(each.delimited()) for each in fields(span_of(file.view)) if each.tag == _META_GRAPHS]
 
 
 def _read(file: SourceFile, chosen: MetaGraph, name: str, extend: Callable[[Contents], None] | None = None) -> Graph:
@@ -131,12 +140,16 @@ def _name_asset(graph: Graph, tensor: str, name: str) -> None:
 
 def _read_assets(graph: Graph, chosen: MetaGraph, folder: Path) -> None:
     """Vocabularies and the like, by the name of their file; what stands for the name in the graph becomes a constant."""
+    sizes: dict[str, int | None] = {}
+    graph.facts.assets = sizes
     for tensor, name in chosen.assets.items():
         _name_asset(graph, tensor, name)
         path = folder / name
         if not name or Path(name).name != name or not path.is_file() or path.is_symlink():
             log.info("asset '%s' is not in the folder", name)
+            sizes[name] = None
             continue
         if path.stat().st_size > MOST_ASSET_BYTES:
             raise SourceError(f"the asset '{path}' is larger than {MOST_ASSET_BYTES >> 20} MiB")
         graph.assets[name] = path.read_bytes()
+        sizes[name] = len(graph.assets[name])

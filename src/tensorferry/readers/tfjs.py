@@ -11,6 +11,7 @@ from typing import Any
 
 from tensorferry.errors import SourceError
 from tensorferry.ir import Graph, Typed
+from tensorferry.readers.description import describe_signatures, describe_web_model, describe_weights, mark_chosen
 from tensorferry.readers.detect import MANIFEST
 from tensorferry.readers.graphdef import read_graph
 from tensorferry.readers.manifests import load_json
@@ -40,10 +41,14 @@ def read_graph_model(file: SourceFile) -> Graph:
     weights = read_manifest(document.get("weightsManifest", []), file.path.parent)
     graph = _read_topology(file.path, _with_initializer(topology, document.get("modelInitializer")), weights)
     graph.name = file.path.parent.name
+    describe_web_model(graph.facts, document, weights)
     metadata = document.get("userDefinedMetadata")
     signature = document.get("signature") or (metadata.get("signature") if isinstance(metadata, Mapping) else None)
     if isinstance(signature, Mapping) and signature.get("outputs"):
-        apply_signature(graph, "serving_default", Signature(_infos(signature, "inputs"), _infos(signature, "outputs")))
+        found = Signature(_infos(signature, "inputs"), _infos(signature, "outputs"))
+        describe_signatures(graph.facts, {"serving_default": found})
+        apply_signature(graph, "serving_default", found)
+        mark_chosen(graph)
     return graph
 
 
@@ -60,6 +65,7 @@ def read_old_graph_model(file: SourceFile) -> Graph:
     """The form of TensorFlow.js 0.x: a GraphDef without weights, and a manifest beside it."""
     weights = read_manifest(load_json(SourceFile(file.path.with_name(MANIFEST))), file.path.parent)
     graph = read_graph(file, whole(file.view), weights)
+    graph.facts.variables = describe_weights(weights)
     _tell_unused(graph, weights)
     return graph
 

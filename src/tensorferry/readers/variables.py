@@ -47,6 +47,9 @@ class Values(Protocol):
 
     def __contains__(self, name: object, /) -> bool: ...
 
+    def describe(self) -> Mapping[str, tuple[DType, tuple[int, ...]]]:
+        """Name -> type and shape."""
+
     def tensor(self, name: str) -> Tensor:
         """SourceError when it cannot be read."""
 
@@ -56,6 +59,9 @@ class NamedValues:
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._values = values
+
+    def describe(self) -> Mapping[str, tuple[DType, tuple[int, ...]]]:
+        return {name: (tensor.dtype, tensor.shape) for name, tensor in self._values.items()}
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
