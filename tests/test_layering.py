@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ROWS = (
     {"errors"},
-    {"storage", "archives", "download"},
+    {"storage", "facts", "archives", "download"},
     {"tensor"},
     {"ir"},
     {"text", "targets", "wire"},

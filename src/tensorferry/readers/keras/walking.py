@@ -13,6 +13,7 @@ from tensorferry.ops.spec import MISFITS
 from tensorferry.readers.keras import registry
 from tensorferry.readers.keras.building import Builder, is_half, policy_name, port_shape, port_type, values_in
 from tensorferry.readers.keras.description import Call, KerasModel, Layer, TensorRef, flatten, replace_leaves
+from tensorferry.readers.keras.facts import describe_model
 from tensorferry.readers.keras.slots import check_known
 from tensorferry.tensor import DType
 
@@ -36,6 +37,7 @@ def build_graph(model: KerasModel) -> Graph:
     names = _output_names(model)
     graph.outputs = [Port(name, walk.named(value, name)) for name, value in zip(names, values_in(outputs), strict=True)]
     graph.signature = "serving_default"
+    describe_model(graph.facts, model)
     return graph
 
 

@@ -8,6 +8,7 @@ from tensorferry.ir import Graph, Origin, Port, Value
 from tensorferry.readers.metagraph import Signature, choose_signature
 from tensorferry.readers.tflite import control, convolution, custom, elementwise, recurrent, reductions, shapes, stablehlo, state
 from tensorferry.readers.tflite.building import Session, SubgraphReader
+from tensorferry.readers.tflite.facts import describe_file
 from tensorferry.readers.tflite.model import LiteModel, SignatureRecord, SubgraphRecord, read_model
 from tensorferry.readers.tflite.steps import Rule
 from tensorferry.storage import SourceFile
@@ -42,6 +43,7 @@ def read_tflite(file: SourceFile, *, signature: str | None = None) -> Graph:
     _hold_effects(graph, reader.effects)
     graph.signature = chosen.key if chosen is not None and chosen.key else _NAMELESS
     graph.notices += session.notices
+    describe_file(graph.facts, model, chosen)
     return graph
 
 
