@@ -30,22 +30,28 @@ function licenceInReadme(folder) {
   return start < 0 ? null : text.slice(start).trim();
 }
 
+const COMMON = {
+  bundle: true,
+  mainFields: ['module', 'main'], // one copy of tfjs-core, the modular one
+  minify: true,
+  metafile: true,
+  logLevel: 'error',
+};
+
 fs.mkdirSync(output, {recursive: true});
 const result = await build({
+  ...COMMON,
   entryPoints: ['runner.js'],
-  bundle: true,
   outfile: path.join(output, 'tfjs_runner.js'),
   platform: 'node',
   target: 'node18',
   format: 'cjs',
-  mainFields: ['module', 'main'], // one copy of tfjs-core, the modular one
   external: ['node-fetch'], // nothing is fetched
-  minify: true,
   legalComments: 'eof',
   banner: {js: `// tensorferry ${fingerprint}`},
-  metafile: true,
-  logLevel: 'error',
 });
+// What the tests load in a browser; it is no part of the package.
+await build({...COMMON, entryPoints: ['page.js'], outfile: 'dist/page.js', platform: 'browser', target: 'es2020', format: 'iife'});
 const packages = new Set(Object.keys(result.metafile.inputs).map(packageOf).filter(Boolean));
 fs.writeFileSync(
     path.join(output, 'tfjs_runner.LICENSES.txt'),

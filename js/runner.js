@@ -1,4 +1,4 @@
-// Runs TensorFlow.js graph models for tensorferry.runtimes.tfjs, one request after the other over stdin and stdout.
+// Runs TensorFlow.js models (graph models and layers-models) for tensorferry.runtimes.tfjs, one request after the other over stdin and stdout.
 //
 // A message, either way: uint32 length of the header, the header (JSON), then the tensors' bytes in the header's order, all
 // little-endian. A string tensor is, per element, a uint32 length and the bytes. Numbers never travel as JSON.
@@ -7,6 +7,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import {setWasmPaths} from '@tensorflow/tfjs-backend-wasm';
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
+import {loadLayersModel} from '@tensorflow/tfjs-layers';
 import fs from 'node:fs';
 import path from 'node:path';
 
@@ -110,11 +111,10 @@ function readShard(file) {
 }
 
 // The loader's view of a model on disk; weights lie beside the model file.
-function diskHandler(file) {
-  const folder = path.dirname(file);
+function diskHandler(document, folder) {
   return {
     load: () => tf.io.getModelArtifactsForJSON(
-        JSON.parse(fs.readFileSync(file, 'utf8')),
+        document,
         async (manifest) => {
           const specs = manifest.flatMap((group) => group.weights);
           const files = manifest.flatMap((group) => group.paths);
@@ -122,6 +122,38 @@ function diskHandler(file) {
           if (outside !== undefined) throw new Error(`weight file '${outside}' is not in the model's folder`);
           return [specs, files.flatMap((each) => readShard(path.join(folder, each)))];
         }),
+  };
+}
+
+// Either kind of model: what it reads and gives, and how it is run with inputs by name.
+async function loadModel(file) {
+  const document = JSON.parse(fs.readFileSync(file, 'utf8'));
+  const handler = diskHandler(document, path.dirname(file));
+  if (Array.isArray(document.modelTopology?.node)) {
+    const model = await loadGraphModel(handler);
+    const named = Object.keys(model.modelSignature?.outputs ?? {});
+    return {
+      inputs: model.inputs.map((each) => each.name),
+      outputs: model.outputs.map((each) => each.name),
+      public: named.length > 0 ? named : model.outputs.map((each) => each.name),
+      run: (inputs, names) => execute(model, inputs, names),
+      dispose: () => model.dispose(),
+    };
+  }
+  const loaded = await loadLayersModel(handler);
+  if (loaded.getClassName() === 'Sequential') loaded.build();
+  const model = loaded.model ?? loaded; // a Sequential is built of the network that it holds
+  return {
+    inputs: model.inputNames,
+    outputs: model.outputNames,
+    public: model.outputNames,
+    run: (inputs, names) => {
+      const missing = model.inputNames.filter((name) => !(name in inputs));
+      if (missing.length > 0) throw new Error(`there is no value for the inputs ${missing}; given are ${Object.keys(inputs)}`);
+      const results = [model.predictOnBatch(model.inputNames.map((name) => inputs[name]))].flat();
+      return names.map((name) => results[model.outputNames.indexOf(name)]);
+    },
+    dispose: () => loaded.dispose(),
   };
 }
 
@@ -140,20 +172,15 @@ async function execute(model, inputs, names) {
   }
 }
 
-function publicOutputs(model) {
-  const named = Object.keys(model.modelSignature?.outputs ?? {});
-  return named.length > 0 ? named : model.outputs.map((each) => each.name);
-}
-
 async function answer(request, payloads) {
   await chooseBackend(request.backend);
-  const model = await loadGraphModel(diskHandler(request.model));
+  const model = await loadModel(request.model);
   const inputs = {};
   request.inputs.forEach((each, index) => inputs[each.name] = makeTensor(each, payloads[index]));
-  const asked = request.outputs ?? publicOutputs(model);
+  const asked = request.outputs ?? model.public;
   const names = [...asked, ...request.nodes];
   const start = performance.now();
-  let results = await execute(model, inputs, names);
+  let results = await model.run(inputs, names);
   results = Array.isArray(results) ? results : [results];
   const payload = await Promise.all(results.map(tensorBytes));
   const milliseconds = performance.now() - start;
@@ -165,8 +192,8 @@ async function answer(request, payloads) {
     node: process.version,
     milliseconds,
     outputs,
-    modelInputs: model.inputs.map((each) => each.name),
-    modelOutputs: model.outputs.map((each) => each.name),
+    modelInputs: model.inputs,
+    modelOutputs: model.outputs,
   };
   send(header, payload);
   model.dispose();

@@ -64,13 +64,16 @@ def available() -> str | None:
 
 
 def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The public names of a graph model's inputs and outputs, in the order of its signature."""
+    """The public names of a model's inputs and outputs: in the order of a graph model's signature, of a layers-model's layers."""
     model = _model_file(path)
     try:
-        signature = json.loads(model.read_bytes())["signature"]
+        document = json.loads(model.read_bytes())
+        if "node" not in document["modelTopology"]:
+            return _layer_ports(document["modelTopology"])
+        signature = document["signature"]
         return tuple(signature["inputs"]), tuple(signature["outputs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"'{path}' is no {NAME} graph model with a signature", why=str(error)) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SourceError(f"'{path}' is no {NAME} model with named inputs and outputs", why=str(error)) from error
 
 
 def run(
@@ -82,7 +85,7 @@ def run(
     backend: Backend = "auto",
     timeout: float = TIMEOUT,
 ) -> TfjsRun:
-    """Run a graph model, a folder or its model.json. `inputs` and `outputs` by public name, or by the name of any node.
+    """Run a model, a folder or its model.json. `inputs`, `outputs`: by public name; of a graph model also by the name of any node.
 
     With `keep_intermediates` the values of all nodes are kept too, under `node` or `node:1`. Raises FerryError with the message of
     TensorFlow.js, OptionError when there is no runtime.
@@ -340,14 +343,36 @@ def _model_file(path: str | os.PathLike[str]) -> Path:
     return model
 
 
+def _layer_ports(topology: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers that a layers-model begins and ends with; a Sequential without an input layer gets one named after its first."""
+    model = topology.get("model_config", topology)
+    config = model["config"]
+    if model["class_name"] != "Sequential":
+        return tuple(_layer_names(config["input_layers"])), tuple(_layer_names(config["output_layers"]))
+    layers = config if isinstance(config, list) else config["layers"]
+    name = str(layers[0]["config"]["name"])
+    return (name if layers[0]["class_name"] == "InputLayer" else f"{name}_input",), (str(layers[-1]["config"]["name"]),)
+
+
+def _layer_names(refs: Any) -> Iterator[str]:
+    """Names of layers in `[name, 0, 0]`, a list or a dict of such."""
+    if isinstance(refs, Mapping):
+        refs = list(refs.values())
+    if refs and isinstance(refs[0], str):
+        yield refs[0]
+        return
+    for each in refs:
+        yield from _layer_names(each)
+
+
 def _holds_text(model: Path) -> bool:
     return b'"DT_STRING"' in model.read_bytes()
 
 
 def _node_values(model: Path) -> list[str]:
-    """Every value some node computes: `node`, and `node:1` where another node reads it."""
+    """Every value some node computes: `node`, and `node:1` where another node reads it. A layers-model has none that is named."""
     try:
-        nodes = json.loads(model.read_bytes())["modelTopology"]["node"]
+        nodes = json.loads(model.read_bytes())["modelTopology"].get("node", [])
         computed = {node["name"]: None for node in nodes if node["op"] not in ("Const", "NoOp")}
         read = {name: None for node in nodes for name in node.get("input", ()) if name.partition(":")[0] in computed}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
