@@ -182,7 +182,7 @@ def check_target(kind: str, path: Path, reference: Reference, tolerance: float) 
     if missing:
         return skipped(missing, tolerance)
     if kind not in _RUNTIMES:
-        runtime = runtime.Rereader(reference.graph)
+        runtime = runtime.Rereader(reference.graph, kind)
     start = time.perf_counter()
     try:
         run, expected = _run_calls(runtime, path, reference)

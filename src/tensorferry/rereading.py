@@ -43,13 +43,18 @@ def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str
     return inputs, tuple(port.name for port in graph.outputs if port.name not in kept)
 
 
+_FORMS = {"graphdef": "graphdef", "graphdef-text": "graphdef", "savedmodel": "savedmodel", "checkpoint": "metagraph"}
+"""Kind of the target -> what our readers call it."""
+
+
 class Rereader:
-    """Runs targets that were made of one graph, under that graph's public names."""
+    """Runs targets of one kind that were made of one graph, under that graph's public names."""
 
     NAME = NAME
 
-    def __init__(self, source: Graph) -> None:
+    def __init__(self, source: Graph, kind: str) -> None:
         self._names = choose_names(source)
+        self._form = _FORMS[kind]
 
     def run(self, path: str | os.PathLike[str], inputs: Mapping[str, Array], *, keep_intermediates: bool = False) -> Run:
         """Run a target once. Intermediates are those of our own evaluation."""
@@ -67,9 +72,7 @@ class Rereader:
         opened = self._open(place, calls[0])
         if tensorflow.available() is None and not _snaps(opened.graph):
             try:
-                runs = tensorflow.run_model(
-                    place, readers.detect(place), [opened.feeds(each) for each in calls], lambda: _ports(opened.graph)
-                )
+                runs = tensorflow.run_model(place, self._form, [opened.feeds(each) for each in calls], lambda: _ports(opened.graph))
                 return [Run(opened.publish(each.outputs), each.runtime) for each in runs]
             except tensorflow.NoKernel:
                 pass  # right or wrong: this machine's TensorFlow cannot compute it
@@ -82,19 +85,19 @@ class Rereader:
     def read_ports(self, path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The public names of inputs and outputs; variables are not among them."""
         place = place_of(path)
-        if readers.detect(place) == "graphdef":
+        if self._form == "graphdef":
             return tuple(self._names.inputs), tuple(self._names.outputs)
         return read_ports(place)
 
     def _open(self, path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> _Opened:
         place = place_of(path)
         graph = readers.read(place)
-        if readers.detect(place) == "graphdef":  # which has no public names but those of its nodes
+        if self._form == "graphdef":  # which has no public names but those of its nodes
             names = self._names
             missing = [name for name in (*names.inputs.values(), *names.outputs.values()) if name not in graph]
             if missing:
                 raise FerryError(f"'{path}' has no node '{missing[0]}'")
-            return _Opened(select(graph, inputs=[*names.inputs.values()], outputs=[*names.outputs.values()]), names)
+            return _Opened(select(graph, inputs=[*dict.fromkeys(names.inputs.values())], outputs=[*names.outputs.values()]), names)
         graph = select(graph)
         opened = _Opened(graph, None)
         missing = [port.name for port in graph.inputs if port.name not in inputs and port.name not in graph.states]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tensorferry import ops
-from tensorferry.ir import Graph, Node, Port
+from tensorferry.ir import Graph, Node, Port, Value
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
@@ -22,8 +22,12 @@ class PublicNames:
 def choose_names(graph: Graph) -> PublicNames:
     """The same names as far as they can be names of nodes and are not taken by another input or output."""
     taken: set[str] = set()
-    inputs = {port.name: _legal(port.name, taken) for port in graph.inputs}
-    given = {port.value: inputs[port.name] for port in graph.inputs}
+    given: dict[Value, str] = {}  # a signature may call one input by several names
+    inputs = {}
+    for port in graph.inputs:
+        if port.value not in given:
+            given[port.value] = _legal(port.name, taken)
+        inputs[port.name] = given[port.value]
     outputs = {}
     for port in graph.outputs:
         itself = given.get(port.value)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 from tensorferry.errors import SourceError
 
 _TOKEN = re.compile(
@@ -137,6 +139,10 @@ def _word(text: str) -> str | bool | float:
 
 
 def _unescape(raw: bytes) -> bytes:
+    octal = _unescape_octal(raw)
+    if octal is not None:
+        return octal
+
     def replace(found: re.Match[bytes]) -> bytes:
         octal, hexadecimal, short, wide, single = found.groups()
         if octal is not None:
@@ -148,3 +154,18 @@ def _unescape(raw: bytes) -> bytes:
         return _SINGLE.get(single, single)
 
     return _ESCAPE.sub(replace, raw) if b"\\" in raw else raw
+
+
+_OCTAL_LEAST = 64
+"""Bytes below which numpy is not worth its while."""
+
+
+def _unescape_octal(raw: bytes) -> bytes | None:
+    """Bytes that are all written as a backslash and three octal digits, as weights are by many writers; else None."""
+    if len(raw) < _OCTAL_LEAST or len(raw) % 4 or raw[:1] != b"\\":
+        return None
+    letters = np.frombuffer(raw, np.uint8).reshape(-1, 4)
+    digits = letters[:, 1:] - np.uint8(ord("0"))
+    if (letters[:, 0] != ord("\\")).any() or (digits > 7).any() or (digits[:, 0] > 3).any():
+        return None
+    return (digits[:, 0] << 6 | digits[:, 1] << 3 | digits[:, 2]).astype(np.uint8).tobytes()
