@@ -1,7 +1,7 @@
 """Weights as variables again: the nodes that hold, read, save and restore them, as TensorFlow's own Saver makes them.
 
 Which constants are weights: of a source that has variables, those that were one there. Of any other (a frozen graph, TensorFlow.js,
-TensorFlow Lite) every floating-point or complex constant with at least one axis that an op reads.
+TensorFlow Lite) every floating-point or complex constant with at least one axis that an op reads, but what fills a table.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class _Weights:
             return False
         if self._known:
             return id(tensor) in self._known
-        return bool(tensor.shape) and (tensor.dtype.is_float or tensor.dtype in _COMPLEX) and bool(node.output.users)
+        if not tensor.shape or not (tensor.dtype.is_float or tensor.dtype in _COMPLEX):
+            return False
+        return any(user.op != "InitializeTableV2" for user in node.output.users)
 
 
 def _constants(graph: Graph) -> Iterator[Tensor]:
