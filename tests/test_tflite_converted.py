@@ -180,6 +180,17 @@ def test_signatures_are_chosen_by_name(made):
     assert graph.inputs[0].value.shape == ("a.0", 2)
 
 
+def test_all_signatures_go_into_one_file(made, tmp_path):
+    report = tensorferry.convert(made("double-loop"), tmp_path / "again.tflite", signature="all")
+    assert report.verified
+    again = litert_runtime.Interpreter(os.fspath(tmp_path / "again.tflite"))
+    assert set(again.get_signature_list()) == {"double", "loop"}
+    x = np.full(4, 0.3, np.float32)
+    first = litert_runtime.Interpreter(os.fspath(made("double-loop"))).get_signature_runner("loop")(x=x)
+    np.testing.assert_allclose(again.get_signature_runner("loop")(x=x)["x"], first["x"], rtol=1e-6)
+    assert tensorferry.inspect(made("double-loop")).inputs
+
+
 def test_variables_live_on(made):
     graph = assert_same(made("count"), calls=3)
     assert len(graph.states) == 1

@@ -16,6 +16,7 @@ from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel, signature_names
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
 from tensorferry.readers.tflite.reader import read_tflite
+from tensorferry.readers.tflite.reader import signature_names as lite_signatures
 from tensorferry.readers.variables import NamedValues, Values, restore_variables
 from tensorferry.tensor import Tensor
 
@@ -82,9 +83,12 @@ def wanted_signatures(
     if wanted is None or not ("," in wanted or wanted == "all"):
         return (wanted,)
     source = recognize(path)
-    if source.kind not in ("savedmodel", "metagraph"):
+    if source.kind == "tflite":
+        names = lite_signatures(source.file)
+    elif source.kind in ("savedmodel", "metagraph"):
+        names = signature_names(source.file, whole=source.kind == "savedmodel", tags=tags)
+    else:
         return (wanted,)
-    names = signature_names(source.file, whole=source.kind == "savedmodel", tags=tags)
     if wanted in names:
         return (wanted,)
     if wanted == "all":
@@ -118,7 +122,7 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *
     if source.kind == "metagraph":
         return read_metagraph(source.file, signature=signature)
     if source.kind == "tflite":
-        return read_tflite(source.file, signature=signature)
+        return read_tflite(source.file, signature=signature, any_will_do=any_signature)
     if source.kind == "tfjs":
         return read_graph_model(source.file)
     if source.kind == "tfjs0":

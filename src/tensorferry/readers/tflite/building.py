@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tensorferry.ir import Graph, Node, Origin, Quantization, Typed, Value
+from tensorferry.ops.spec import MISFITS
 from tensorferry.readers.tflite.constants import DequantizedTensor, read_constant
 from tensorferry.readers.tflite.model import LiteModel, OperatorRecord, SubgraphRecord, TensorRecord
 from tensorferry.readers.tflite.steps import Rule, Step
@@ -285,7 +286,10 @@ class SubgraphReader:
         if rule is None:
             raise step.refusal("this operator is not supported", "choose --outputs that do not need it, if there are such")
         before = len(self.graph.nodes)
-        found = rule(step)
+        try:
+            found = rule(step)
+        except MISFITS as error:
+            raise step.refusal(f"its inputs or options do not fit it ({error})") from error
         results = [found] if isinstance(found, Value) else list(found)
         if len(results) < len(operator.outputs):
             raise step.refusal(f"it has {len(operator.outputs)} outputs, {len(results)} were expected")

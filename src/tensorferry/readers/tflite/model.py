@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+import numpy as np
+
 from tensorferry.errors import SourceError
 from tensorferry.ir import UNKNOWN_DIM, Quantization, Shape
 from tensorferry.storage import SourceFile
@@ -239,6 +241,9 @@ class _Subgraphs:
                 remedy="write the model with one scale for each channel",
             )
         scales, zeros = view.numbers("scale"), view.numbers("zero_point")
+        with np.errstate(all="ignore"):
+            if not np.isfinite(scales).all():
+                raise malformed("a tensor is quantised with a scale that is no number", view.position)
         if not len(scales) or not scales.any():
             return None
         axis = view.number("quantized_dimension") if len(scales) > 1 else None

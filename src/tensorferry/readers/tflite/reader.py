@@ -24,10 +24,15 @@ def rules() -> dict[str, Rule]:
     return {name: rule for family in families for name, rule in family.RULES.items()}
 
 
-def read_tflite(file: SourceFile, *, signature: str | None = None) -> Graph:
-    """The model, or the signature asked for. OptionError when there are several and none is named."""
+def signature_names(file: SourceFile) -> tuple[str, ...]:
+    """The file's signatures, in its order."""
+    return tuple(each.key for each in read_model(file).signatures)
+
+
+def read_tflite(file: SourceFile, *, signature: str | None = None, any_will_do: bool = False) -> Graph:
+    """The model, or the signature asked for. OptionError when there are several and none is named (unless any will do)."""
     model = read_model(file)
-    chosen = _choose(model, signature)
+    chosen = _choose(model, signature, any_will_do=any_will_do)
     record = model.subgraph(chosen.subgraph if chosen is not None else 0)
     session = Session(model, rules(), custom.read_custom)
     state.find_first_values(session)
@@ -47,11 +52,11 @@ def read_tflite(file: SourceFile, *, signature: str | None = None) -> Graph:
     return graph
 
 
-def _choose(model: LiteModel, wanted: str | None) -> SignatureRecord | None:
+def _choose(model: LiteModel, wanted: str | None, *, any_will_do: bool) -> SignatureRecord | None:
     if wanted is None and not model.signatures:
         return None
     known = {each.key: each for each in model.signatures}
-    key = choose_signature(dict.fromkeys(known, Signature()), wanted)
+    key = choose_signature(dict.fromkeys(known, Signature()), wanted, any_will_do=any_will_do)
     return known[key]
 
 
