@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -19,13 +20,14 @@ from tensorferry.ir import Graph, format_shape, verify
 from tensorferry.runtimes.reference import evaluate_graph
 from tensorferry.tensor import FileTensor
 from tensorferry.writers.graphdef import serialize_graphdef, write_graphdef
-from tensorferry.zoo import Architecture, download
+from tensorferry.zoo import Architecture, fetching
 from tensorferry.zoo.posenet import DEFAULT, OUTPUTS, weight_order
-from tensorferry.zoo.weights import POSENET, read_manifest
+from tensorferry.zoo.weights import POSENET, POSENET_PUBLIC, read_manifest
 
 v1 = tf.compat.v1
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "models" / POSENET
+TABLE = fetching.known_models()
 REFERENCES = SHARED / "models" / "posenet_ref_outputs"
 
 with_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the shared weights of PoseNet are not there")
@@ -211,25 +213,31 @@ def served() -> Iterator[str]:
     server.server_close()
 
 
+def public(address: str, **pins: str) -> dict[str, fetching.Entry]:
+    """The table with the weights at another address."""
+    entry = TABLE[POSENET_PUBLIC]
+    return {POSENET_PUBLIC: dataclasses.replace(entry, address=f"{address}manifest.json", pins={**entry.pins, **pins})}
+
+
 def test_checksums_name_manifest_and_files() -> None:
-    assert len(download.checksums()) == 71
-    assert next(iter(download.checksums())) == "manifest.json"
-    assert all(len(digest) == 64 for digest in download.checksums().values())
+    pins = TABLE[POSENET_PUBLIC].pins
+    assert len(pins) == 71
+    assert next(iter(pins)) == "manifest.json"
+    assert all(len(digest) == 64 for digest in pins.values())
 
 
 @with_weights
 def test_download_fills_the_cache(tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TENSORFERRY_MODELS", str(tmp_path / "nothing"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(download.download_weights, "__kwdefaults__", {"address": served, "timeout": 5.0})
+    monkeypatch.setenv("TENSORFERRY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetching, "known_models", lambda: public(served))
     assert zoo.find_weights(download=False) is None
-    told: list[tuple[int, int]] = []
-    found = zoo.find_weights(progress=lambda done, total: told.append((done, total)))
-    assert found == tmp_path / "cache" / "tensorferry" / POSENET
-    assert (told[0], told[-1]) == ((0, 71), (71, 71))
-    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in WEIGHTS.iterdir())
-    assert [path.name for path in found.parent.iterdir()] == [POSENET]
+    told: list[str] = []
+    found = zoo.find_weights(progress=lambda name, there, total: told.append(name))
+    assert found == tmp_path / "cache" / "models" / POSENET_PUBLIC
+    assert set(told) == {path.name for path in WEIGHTS.iterdir()}
+    assert {path.name for path in found.iterdir()} == {path.name for path in WEIGHTS.iterdir()} | {fetching.RECORD}
     assert zoo.find_weights(download=False) == found
     zoo.build_posenet(weights=zoo.FolderWeights(found))
     monkeypatch.setenv("TENSORFERRY_MODELS", str(WEIGHTS.parent))
@@ -237,28 +245,16 @@ def test_download_fills_the_cache(tmp_path: Path, served: str, monkeypatch: pyte
 
 
 @with_weights
-def test_a_changed_file_is_refused(tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "checksums", lambda: {"manifest.json": "0" * 64})
-    with pytest.raises(SourceError, match="is not the file expected") as caught:
-        download.download_weights(tmp_path / "weights", address=served)
-    assert "sha256" in caught.value.why
-    monkeypatch.setattr(download, "MOST_BYTES", 100)
-    with pytest.raises(SourceError, match="larger than expected"):
-        download.download_weights(tmp_path / "weights", address=served)
-    assert list(tmp_path.iterdir()) == []
-
-
-@with_weights
-def test_no_answer_is_told_and_survived(
+def test_a_changed_file_is_refused_and_survived(
     tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(SourceError, match="cannot be downloaded") as caught:
-        download.download_weights(tmp_path / "weights", address=f"{served}nowhere/")
-    assert "network" in caught.value.remedy
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TENSORFERRY_MODELS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(download.download_weights, "__kwdefaults__", {"address": "http://127.0.0.1:9/", "timeout": 5.0})
+    monkeypatch.setenv("TENSORFERRY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetching, "known_models", lambda: public(served, **{"manifest.json": "0" * 64}))
     assert zoo.find_weights() is None
-    assert "cannot be downloaded" in caplog.text
-    assert list((tmp_path / "cache" / "tensorferry").iterdir()) == []
+    assert "is not the file expected" in caplog.text
+    monkeypatch.setattr(fetching, "known_models", lambda: public(f"{served}nowhere/"))
+    assert zoo.find_weights() is None
+    assert "answers 404" in caplog.text
+    assert not (tmp_path / "cache" / "models" / POSENET_PUBLIC).exists()

@@ -70,6 +70,8 @@ class Judge:
         import tensorferry.conversion  # noqa: PLC0415 - all that is imported later is within the limits of one model
         import tensorferry.inspection  # noqa: PLC0415, F401
 
+        gc.freeze()  # collecting garbage looks at what one model left, not at all modules
+
     def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._watching:
             return
@@ -105,7 +107,6 @@ class Judge:
         read, fault = self._read(self.source / main if main else self.source, given)
         seconds = time.perf_counter() - start
         memory = max(0, _memory("VmHWM") - before)
-        gc.collect()
         left = [path.name for path in self.temporary.iterdir()]
         if not fault and seconds > MOST_SECONDS:
             fault = f"took {seconds:.1f} s"

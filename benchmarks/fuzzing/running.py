@@ -51,7 +51,8 @@ def run(seeds: Sequence[Seed], count: int, *, number: int = 0, workers: int = 1,
                 tally.faults.append((int(line["index"]), str(line["fault"])))
             tell(sum(each.inputs for each in tallies.values()))
 
-    with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # half of the time is the disk's otherwise
+    with tempfile.TemporaryDirectory(prefix="fuzzing-", dir=memory) as folder:
         stored = Path(folder) / "seeds"
         stored.write_bytes(pickle.dumps(list(seeds)))
         threads = []

@@ -54,6 +54,7 @@ def main() -> None:
         seeds = [seed for seed in seeds if seed.format in formats]
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "Duplicate name", UserWarning)  # of the module that packs archives anew
     work = Path(folder)
     (work / "here").mkdir(parents=True, exist_ok=True)
     os.chdir(work / "here")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tensorferry.inspection import Inspection, NodeRow
     from tensorferry.report import Frozen, Report, Verification
     from tensorferry.zoo.catalog import Built
+    from tensorferry.zoo.fetching import Entry as KnownModel
+    from tensorferry.zoo.fetching import Fetched
 
 PLAIN_WIDTH = 120
 """Columns when the output is a file or a pipe."""
@@ -92,6 +94,12 @@ class Screen:
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
         self._show("render_catalog", models, lambda: dict(models))
+
+    def show_known(self, models: Sequence[KnownModel]) -> None:
+        self._show("render_known", models, lambda: {each.name: each.as_dict() for each in models})
+
+    def show_fetched(self, fetched: Fetched) -> None:
+        self._show("render_fetched", fetched, fetched.as_dict)
 
     def show_frozen(self, frozen: Frozen) -> None:
         self._show("render_frozen", frozen, frozen.as_dict)

@@ -3,7 +3,6 @@ afterwards."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Self
 
 from tensorferry.archives import KINDS, Budget, kind_of_archive, unpack
-from tensorferry.download import DEFAULT_MOST, address_of, download_model, is_address, plain_name
+from tensorferry.download import DEFAULT_MOST, address_of, digest_of, download_model, is_address, plain_name
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.readers.finding import find_models
-from tensorferry.storage import CHUNK, SourceFile
+from tensorferry.storage import SourceFile
 
 INSIDE = "!"
 """Stands between an archive's name and that of the model inside: `models.zip!pose/model.json`."""
@@ -90,7 +89,8 @@ def open_origin(
         def tell(name: str, there: int, total: int | None) -> None:
             progress(Share(f"download {name}", there, total))
 
-        path = download_model(address, place, sha256=sha256, most=most, tell=tell)
+        pins = {} if sha256 is None else {plain_name(address_of(address)): sha256}
+        path = place / next(iter(download_model(address, place, pins=pins, most=most, tell=tell)))
         wanted = f"{INSIDE}{wanted}" if wanted else ""
         with _named_as(str(place), address), _named_as(str(path), address), _open_file(f"{path}{wanted}", inside, None) as origin:
             progress("read")
@@ -131,12 +131,10 @@ def _named_as(path: str, name: str) -> Iterator[None]:
 def _check_sum(path: Path, expected: str) -> None:
     if path.is_dir():
         raise OptionError(f"'{path}' is a folder, which has no checksum", remedy="leave out --sha256")
-    file = SourceFile(path)
-    seen = hashlib.sha256()
-    for start in range(0, file.size, CHUNK):
-        seen.update(file.read(start, min(CHUNK, file.size - start)))
-    if seen.hexdigest() != expected.lower():
-        why = f"its sha256 is {seen.hexdigest()}, not {expected.lower()}"
+    SourceFile(path)  # says what is wrong with it
+    digest = digest_of(path)
+    if digest != expected.lower():
+        why = f"its sha256 is {digest}, not {expected.lower()}"
         raise SourceError(f"'{path}' is not the file expected", why=why, remedy="copy or download it again")
 
 

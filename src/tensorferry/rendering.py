@@ -19,6 +19,8 @@ from tensorferry.inspection import Inspection
 from tensorferry.options import TARGETS
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.zoo.catalog import Built
+from tensorferry.zoo.fetching import Entry as KnownModel
+from tensorferry.zoo.fetching import Fetched
 
 KIND_NAMES = {kind: each.title for kind, each in TARGETS.items()}
 STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
@@ -49,6 +51,27 @@ def render_catalog(models: Mapping[str, str]) -> RenderableType:
     table = _grid()
     for name, description in models.items():
         table.add_row(Text(name, style="bold"), description)
+    return table
+
+
+def render_known(models: Sequence[KnownModel]) -> RenderableType:
+    """What has a name, where it is from, and whether its checksums are known."""
+    parts: list[RenderableType] = []
+    for each in models:
+        pinned = f"sha256 of {len(each.pins)} file{'s' if len(each.pins) != 1 else ''} known" if each.pins else "not pinned"
+        parts.append(Text.assemble((each.name, "bold"), f"  {each.description}"))
+        parts.append(Text(f"  {each.licence}, {pinned}\n  {each.address}", style="dim"))
+    return Group(*parts)
+
+
+def render_fetched(fetched: Fetched) -> RenderableType:
+    """Where a model is, its licence, and what its files were compared with."""
+    table = _grid()
+    table.add_row("model", Text.assemble((fetched.path, "bold"), f"  {format_bytes(fetched.bytes)}, {len(fetched.files)} files"))
+    table.add_row("from", fetched.entry.address)
+    source = f"  {fetched.entry.licence_source}" if fetched.entry.licence_source else ""
+    table.add_row("licence", f"{fetched.entry.licence}{source}")
+    table.add_row("sha256", Text(fetched.checksums, style="yellow" if "not pinned" in fetched.checksums else ""))
     return table
 
 

@@ -98,6 +98,12 @@ def download(
             _forget(part, label)
 
 
+def digest_of(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _forget(*paths: Path) -> None:
     for path in paths:
         with suppress(OSError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tensorferry.download.addresses import address_of, beside, plain_name
-from tensorferry.download.client import DEFAULT_MOST, TIMEOUT, download
+from tensorferry.download.client import DEFAULT_MOST, TIMEOUT, digest_of, download
 from tensorferry.errors import SourceError
 
 MOST_FILES = 5_000
@@ -24,12 +24,16 @@ def download_model(
     address: str,
     folder: Path,
     *,
-    sha256: str | None = None,
+    pins: Mapping[str, str] | None = None,
     most: int = DEFAULT_MOST,
     timeout: float = TIMEOUT,
     tell: Step = lambda _name, _there, _total: None,
-) -> Path:
-    """The model's own file in `folder`, those that it names beside it; `most` counts all of them, `sha256` is of the model's own.
+    resume: bool = False,
+) -> dict[str, str]:
+    """Put the model's own file into `folder` and those that it names beside it; name -> sha256 of each, the model's own first.
+
+    `pins`: the sha256 that files must have, by name. `most` counts all bytes. With `resume`, files that an earlier try has left
+    in the folder are taken as they are if they are not pinned otherwise, and what was cut goes on.
 
     Of TensorFlow.js models the files of weights are fetched from beside the model, with the same query: no other host is asked.
     """
@@ -37,15 +41,23 @@ def download_model(
     name = plain_name(address)
     target = folder / name
 
-    def fetch(source: str, place: Path, digest: str | None = None) -> int:
+    digests: dict[str, str] = {}
+
+    def fetch(source: str, place: Path) -> int:
+        known = place.relative_to(folder).as_posix()
+        pin = (pins or {}).get(known)
+
         def told(there: int, total: int | None) -> None:
             tell(place.name, there, total)
 
-        download(source, place, sha256=digest, most=most - spent, timeout=timeout, tell=told)
+        digest = digest_of(place) if resume and place.is_file() else None
+        if digest is None or (pin is not None and digest != pin.lower()):
+            digest = download(source, place, sha256=pin, most=most - spent, timeout=timeout, tell=told, resume=resume)
+        digests[known] = digest
         return place.stat().st_size
 
     spent = 0
-    spent += fetch(address, target, sha256)
+    spent += fetch(address, target)
     manifest = target
     if name == OLD_TOPOLOGY:
         manifest = folder / OLD_MANIFEST
@@ -63,7 +75,7 @@ def download_model(
         spent += fetch(source, place)
     if name == OLD_MANIFEST and not names:
         raise SourceError(f"the manifest at '{address}' names no files")
-    return target
+    return digests
 
 
 def _named_files(path: Path, address: str) -> Iterator[str]:

@@ -7,21 +7,25 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from tensorferry.download import cache_folder
 from tensorferry.errors import FerryError, SourceError
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import ArrayTensor, DType, FileTensor, Tensor
-from tensorferry.zoo.download import download_weights
+from tensorferry.zoo.fetching import fetch
 
 log = logging.getLogger(__name__)
 
 POSENET = "posenet075_tfjs_manifest"
-"""Folder name of PoseNet's weights, among the models and in the cache."""
+"""Folder name of PoseNet's weights among the models."""
+
+POSENET_PUBLIC = "posenet-weights-075"
+"""Their name among the public models."""
 
 MODELS_VARIABLE = "TENSORFERRY_MODELS"
 MODELS_DEFAULT = "../shared/models"
@@ -107,32 +111,18 @@ def is_plain_name(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not any(character in "/\\:\0" for character in name)
 
 
-def find_weights(*, download: bool = True, progress: Callable[[int, int], None] | None = None) -> Path | None:
-    """PoseNet's folder of weights: in $TENSORFERRY_MODELS (default ../shared/models), in the cache, or downloaded into it.
+def find_weights(*, download: bool = True, progress: Callable[[str, int, int | None], None] | None = None) -> Path | None:
+    """PoseNet's folder of weights: in $TENSORFERRY_MODELS (default ../shared/models), in the cache, or fetched into it.
 
     None when it is nowhere and cannot be had; the caller then says that it uses random weights.
     """
-    for folder in _places():
+    for folder in (Path(os.environ.get(MODELS_VARIABLE) or MODELS_DEFAULT) / POSENET, cache_folder() / "models" / POSENET_PUBLIC):
         if (folder / "manifest.json").is_file():
             return folder
     if not download:
         return None
-    target = cache_folder() / POSENET
     try:
-        download_weights(target, progress)
+        return Path(fetch(POSENET_PUBLIC, tell=progress or (lambda _name, _there, _total: None)).path).parent
     except FerryError as error:
         log.warning("%s", error)
         return None
-    return target
-
-
-def _places() -> Iterator[Path]:
-    yield Path(os.environ.get(MODELS_VARIABLE) or MODELS_DEFAULT) / POSENET
-    yield cache_folder() / POSENET
-
-
-def cache_folder() -> Path:
-    """Where the system keeps what can be had again."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tensorferry"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tensorferry"
