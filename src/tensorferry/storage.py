@@ -40,6 +40,8 @@ class SourceFile:
             raise SourceError(f"'{path}' is a folder, not a file", remedy="name the file inside it") from error
         except OSError as error:
             raise SourceError(f"'{path}' cannot be read", why=error.strerror or str(error)) from error
+        except ValueError as error:  # a zero byte, or what the system's encoding has no bytes for
+            raise SourceError(f"{str(path)!r} is no name that a file can have", why=str(error)) from error
         self.identity: object = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
         """Equal for one file opened twice."""
         self.view = memoryview(self._map) if self._map is not None else memoryview(b"")

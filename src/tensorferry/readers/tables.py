@@ -118,10 +118,14 @@ def _from_file(graph: Graph, node: Node) -> _Contents | None:
     limit = int(node.get("vocab_size", -1))
     lines = lines[: int(limit)] if limit > 0 else lines
     delimiter = node.get("delimiter") or "\t"
-    columns = [
-        _column(lines, int(node.get(f"{role}_index", default)), str(delimiter), table.get(f"{role}_dtype", DType.STRING))
-        for role, default in (("key", _WHOLE_LINE), ("value", _LINE_NUMBER))
-    ]
+    try:
+        columns = [
+            _column(lines, int(node.get(f"{role}_index", default)), str(delimiter), table.get(f"{role}_dtype", DType.STRING))
+            for role, default in (("key", _WHOLE_LINE), ("value", _LINE_NUMBER))
+        ]
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
+        what = f"the table '{node.name}' cannot be filled from '{asset_name(name) if name is not None else ''}'"
+        raise SourceError(what, why=f"a line has no such column, or no such number in it: {error}") from error
     return _Contents(columns[0], columns[1])
 
 
@@ -150,7 +154,7 @@ def load_vocabularies(graph: Graph, folder: Path) -> None:
         if name is None or not (last := asset_name(name)):
             continue
         for path in (folder / last, folder / "assets" / last):
-            if path.is_file() and path.stat().st_size <= LARGEST_VOCABULARY:
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST_VOCABULARY:
                 graph.assets.setdefault(last, path.read_bytes())
 
 

@@ -94,6 +94,8 @@ def encode(kind: str, data: Mapping[str, Any], depth: int = 0) -> Message:
         if many == "@":
             for key, each in _mapping(name, value).items():
                 entry = Message()
+                if not isinstance(key, str | bytes):
+                    raise _wrong("key", key)
                 entry.data(1, key)
                 _put(entry, 2, of, name, each, depth)
                 message.message(number, entry)
@@ -106,10 +108,18 @@ def encode(kind: str, data: Mapping[str, Any], depth: int = 0) -> Message:
 def _mapping(name: str, value: Any) -> Mapping[str | bytes, Any]:
     """A map as JSON has it, or as the text form has it: a list of entries with key and value, or one."""
     if isinstance(value, Mapping):
-        return {value["key"]: value.get("value", {})} if "key" in value and set(value) <= {"key", "value"} else value
+        if "key" not in value or not set(value) <= {"key", "value"}:
+            return value
+        value = [value]
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
         raise _wrong(name, value)
-    return {each.get("key", ""): each.get("value", {}) for each in value}
+    found: dict[str | bytes, Any] = {}
+    for each in value:
+        key = each.get("key", "")
+        if not isinstance(key, str | bytes):
+            raise _wrong("key", key)
+        found[key] = each.get("value", {})
+    return found
 
 
 def _put(message: Message, number: int, of: str, name: str, value: Any, depth: int) -> None:
@@ -153,6 +163,8 @@ def _type_number(value: Any) -> int:
     """A DataType by name or number; a reference type is its type's number plus 100."""
     if isinstance(value, int):
         return value
+    if not isinstance(value, str):
+        raise TypeError(value)
     plain = value.removesuffix("_REF")
     return _TYPE_NUMBERS.get(plain, 0) + (100 if plain != value else 0)
 

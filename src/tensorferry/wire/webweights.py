@@ -129,7 +129,11 @@ def place_inside(folder: Path, path: Any) -> Path:
     """A file of the manifest; none may lie outside the model's folder."""
     parts = PurePosixPath(path).parts if isinstance(path, str) else ()
     place = folder.joinpath(*parts)
-    if not parts or ".." in parts or PurePosixPath(path).is_absolute() or not place.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = bool(parts) and ".." not in parts and parts[0][0] != "/" and place.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # no file can have such a name, or links lead in a circle
+        inside = False
+    if not inside:
         raise SourceError(f"the weights manifest names the file {path!r}, which is not in the model's folder")
     return place
 
