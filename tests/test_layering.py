@@ -22,7 +22,7 @@ ROWS = (
     {"ir"},
     {"text", "targets", "wire"},
     {"ops"},
-    {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "cutting"},
+    {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
     {"rereading"},
     {"check", "zoo", "inspection", "assessment", "origins", "delivery"},
     {"report", "proof"},

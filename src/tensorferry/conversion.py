@@ -16,11 +16,13 @@ from tensorferry.cutting import advise, find_cut
 from tensorferry.delivery import Delivered, Work, deliver, place_of, stage_for
 from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
+from tensorferry.naming import rename_ports
 from tensorferry.options import KINDS, Kind, Options, kinds_of
 from tensorferry.origins import Origin, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
+from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.proof import Prover, check_weights
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
@@ -159,7 +161,26 @@ def _open(source: PathLike, options: Options, progress: Progress | None) -> Abst
 
 
 def _load(source: Path, options: Options) -> Graph:
-    """The graph that is asked for; of several signatures the first, with the others as its siblings."""
+    """The graph that is asked for, under the names that are wanted."""
+    graph = _load_signatures(source, options)
+    for each in (graph, *graph.siblings):
+        _strip(each, options)
+    rename_ports(graph, options.rename)
+    return graph
+
+
+def _strip(graph: Graph, options: Options) -> None:
+    if options.strip_debug:
+        strip_watchers(graph)
+    elif watchers := count_watchers(graph):
+        listed = ", ".join(f"{count} {op}" for op, count in sorted(watchers.items()))
+        graph.notices.append(
+            f"{listed} stay in TensorFlow's own formats; TensorFlow Lite and TensorFlow.js have no such ops and go without"
+        )
+
+
+def _load_signatures(source: Path, options: Options) -> Graph:
+    """Of several signatures the first, with the others as its siblings."""
     names = readers.wanted_signatures(source, options.signature, options.tags)
     if len(names) < 2:
         return _select(source, replace(options, signature=names[0]), options.inputs, options.outputs)
@@ -218,9 +239,13 @@ def _graph_for_target(source: Path, target: Path, kind: Kind, options: Options) 
     inputs, outputs = options.inputs, options.outputs
     if inputs is None or outputs is None:
         declared_inputs, declared_outputs = check.runtime_of(kind).read_ports(target)
-        inputs, outputs = inputs or declared_inputs, outputs or declared_outputs
+        before = {new: old for old, new in options.rename.items()}
+        inputs = inputs or tuple(before.get(name, name) for name in declared_inputs)
+        outputs = outputs or tuple(before.get(name, name) for name in declared_outputs)
     names = readers.wanted_signatures(source, options.signature, options.tags)
-    return _select(source, replace(options, signature=names[0]), inputs, outputs)
+    graph = _select(source, replace(options, signature=names[0]), inputs, outputs)
+    rename_ports(graph, options.rename)
+    return graph
 
 
 @dataclass(slots=True)

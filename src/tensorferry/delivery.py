@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from tensorferry.errors import OptionError
 from tensorferry.ir import Graph
+from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
@@ -97,6 +101,10 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
         graph.siblings.clear()
     delivered = _WRITERS[kind](graph, stage, work.options)
     said = [notice for notice in graph.notices if notice not in begun.notices]
+    if work.options.keep_names:
+        said.append(tell_names(work.source, graph, public=kind != "tflite"))
+    if work.options.metadata and kind not in KINDS:
+        said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
     return Delivered(
         delivered.size,
         delivered.files,
@@ -110,6 +118,11 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
 # -- TensorFlow Lite and TensorFlow.js -----------------------------------------------------------------------------
 
 
+def _signature_of(graph: Graph, options: Options) -> str:
+    """A single signature bears the name that programs expect, unless the user gave it another."""
+    return graph.signature if graph.signature in options.rename.values() else DEFAULT_SIGNATURE
+
+
 def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
     family = (graph, *graph.siblings)
     for each in family:
@@ -118,7 +131,14 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
         tell_states(graph)
         for each in family:
             each.states.clear()
-    facts = write_tflite(graph, stage.path, fallback=lite_fallback(custom=options.allow_custom, select=options.allow_select))
+    extra = {key: path.read_bytes() for key, path in options.metadata.items()}
+    facts = write_tflite(
+        graph,
+        stage.path,
+        signature=_signature_of(graph, options),
+        metadata=extra,
+        fallback=lite_fallback(custom=options.allow_custom, select=options.allow_select),
+    )
     runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
     return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, facts.notices, runtime)
 
@@ -126,10 +146,26 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
 def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
     pipelines.finish(graph, "tfjs")
     tell_states(graph)
-    facts = write_tfjs(graph, stage.path, shard_size=options.shard_size, fallback=js_fallback(custom=options.allow_custom))
+    extra = {key: _read_json(path) for key, path in options.metadata.items()}
+    facts = write_tfjs(
+        graph, stage.path, shard_size=options.shard_size, metadata=extra, fallback=js_fallback(custom=options.allow_custom)
+    )
     oldest = oldest_release(facts.operators)
     runtime = f"TensorFlow.js {oldest} and later" if oldest else ""
     return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(
+            f"the metadata file '{path}' is no JSON, as TensorFlow.js wants it", why=str(error)[:200], remedy="give a JSON file"
+        ) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 _FEW = 1 << 16
@@ -169,9 +205,9 @@ def _deliver_text(graph: Graph, stage: Stage, _options: Options) -> Delivered:
     return Delivered(size, (stage.given.name,), count_operators(graph), unknown_to_tensorflow(graph))
 
 
-def _deliver_savedmodel(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+def _deliver_savedmodel(graph: Graph, stage: Stage, options: Options) -> Delivered:
     operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
-    holding, size = write_savedmodel(graph, stage.path)
+    holding, size = write_savedmodel(graph, stage.path, signature=_signature_of(graph, options))
     files = sorted(each.relative_to(stage.path).as_posix() for each in stage.path.rglob("*") if each.is_file())
     return Delivered(size, tuple(files), operators, custom, (_tell_variables(len(holding.variables)),))
 

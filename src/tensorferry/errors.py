@@ -6,7 +6,8 @@ prints exactly that and ends with the error's exit code; no traceback reaches a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -127,3 +128,9 @@ class VerificationError(FerryError):
     """The converted model does not compute what the source computes."""
 
     exit_code = 1
+
+
+def nearest(wanted: str, known: Iterable[str]) -> str:
+    """`did you mean 'image'?`, or nothing where no name is near."""
+    near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tensorferry.errors import OptionError
+from tensorferry.errors import OptionError, nearest
 
 Kind = str
 """A kind of target: a key of TARGETS."""
@@ -50,6 +50,7 @@ DEFAULT_TOLERANCE = 1e-4
 """Largest accepted error of a float output, relative to the largest reference value of that output."""
 
 DEFAULT_SHARD_SIZE = 4 << 20
+MOST_METADATA = 64 << 20
 DEFAULT_VERIFY_MEMORY = 4 << 30
 DEFAULT_MAX_DOWNLOAD = 4 << 30
 
@@ -68,6 +69,9 @@ class Options:
     `allow_custom` passes ops that a target lacks on under their names, `allow_select` makes them TensorFlow Lite's Select (Flex)
     operators: neither runs in a plain runtime. `fixed` gives every open batch the size 1, and wants all other sizes known.
     `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
+    `rename`: input, output or signature -> its name in the result. `metadata`: key -> file whose content goes into the result.
+    `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
+    values (Print, CheckNumerics). `control_flow`: the form of loops in TensorFlow.js, of which functional (v2) is written.
     `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
     """
@@ -94,6 +98,11 @@ class Options:
     allow_select: bool = False
     fixed: bool = False
     state_as_io: bool = False
+    rename: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Path] = field(default_factory=dict)
+    keep_names: bool = False
+    strip_debug: bool = True
+    control_flow: str = "v2"
 
     def __post_init__(self) -> None:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -101,13 +110,16 @@ class Options:
                 _check_names(role, names)
         for kind in self.to or ():
             if kind not in TARGETS:
-                raise OptionError(f"unknown target kind '{kind}'", remedy=f"choose one of {', '.join(TARGETS)}")
+                raise OptionError(
+                    f"unknown target kind '{kind}'", why=nearest(kind, TARGETS), remedy=f"choose one of {', '.join(TARGETS)}"
+                )
         if self.reference not in REFERENCES:
             raise OptionError(f"unknown reference '{self.reference}'", remedy=f"choose one of {', '.join(REFERENCES)}")
         if self.shard_size < 0:
             raise OptionError("the shard size cannot be negative", remedy="0 writes one shard")
         if not 0 < self.tolerance < 1:
             raise OptionError(f"the tolerance must lie between 0 and 1, not {self.tolerance}")
+        _check_faces(self)
         _check_download(self.sha256, self.max_download)
         if self.verify_memory < 0 or self.seed < 0:
             raise OptionError("verify_memory and seed cannot be negative")
@@ -122,12 +134,17 @@ class Options:
         """From a caller's keyword arguments: lists become tuples, `a,b` is split, an unknown keyword is an OptionError."""
         unknown = sorted(set(keywords) - set(cls.__dataclass_fields__))
         if unknown:
-            raise OptionError(f"unknown option {', '.join(unknown)}", remedy=f"options are {', '.join(cls.__dataclass_fields__)}")
+            near = nearest(unknown[0], cls.__dataclass_fields__)
+            raise OptionError(
+                f"unknown option {', '.join(unknown)}", why=near, remedy=f"options are {', '.join(cls.__dataclass_fields__)}"
+            )
         for role in ("inputs", "outputs", "tags", "to"):
             keywords[role] = split_names(keywords.get(role))
         for role in ("verify_inputs", "checkpoint", "architecture"):
             if keywords.get(role) is not None:
                 keywords[role] = Path(keywords[role])
+        keywords["metadata"] = {key: Path(path) for key, path in (keywords.get("metadata") or {}).items()}
+        keywords["rename"] = dict(keywords.get("rename") or {})
         keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}
         return cls(**keywords)
 
@@ -138,6 +155,32 @@ def split_names(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     pieces = names.split(",") if isinstance(names, str) else list(names)
     return tuple(piece.strip() for piece in pieces if piece.strip()) or None
+
+
+RESERVED_METADATA = ("min_runtime_version", "signature")
+"""Keys that the formats themselves use."""
+
+
+def _check_faces(options: Options) -> None:
+    """Names and files that a user brings, before anything is read."""
+    if options.control_flow not in ("v1", "v2"):
+        raise OptionError(f"unknown form of control flow '{options.control_flow}'", remedy="v2 (functional) is written")
+    if options.control_flow == "v1":
+        raise OptionError(
+            "loops and branches are not written in TensorFlow 1's form (Enter, Switch, Merge)",
+            why="the functional form (If and While) gives the same results in TensorFlow.js with fewer operators",
+            remedy="leave out --control-flow, or say --control-flow v2; sources may have either form",
+        )
+    for old, new in options.rename.items():
+        if not old or not new:
+            raise OptionError(f"'{old}={new}' renames nothing", remedy="write it as OLD=NEW")
+    for key, path in options.metadata.items():
+        if not key or key in RESERVED_METADATA:
+            raise OptionError(f"metadata cannot have the key '{key}'", remedy="choose another key")
+        if not path.is_file():
+            raise OptionError(f"the metadata file '{path}' does not exist", remedy="write it as KEY:FILE")
+        if path.stat().st_size > MOST_METADATA:
+            raise OptionError(f"the metadata file '{path}' is larger than {MOST_METADATA >> 20} MiB")
 
 
 def _check_download(sha256: str | None, most: int) -> None:

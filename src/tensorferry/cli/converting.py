@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tensorferry.cli.shared import FACE, ORIGIN, PORTS, PROOF, SOURCE, command, parse_shapes
+from tensorferry.cli.shared import FACE, NAMES, ORIGIN, PORTS, PROOF, SOURCE, command, parse_pairs, parse_shapes
 
 if TYPE_CHECKING:
     from tensorferry.console import Screen
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 )
 @ORIGIN
 @PORTS
+@NAMES
+@click.option("--keep-names", is_flag=True, help="Tell which nodes of the source keep their name in the result, and which do not.")
+@click.option(
+    "--metadata",
+    metavar="KEY:FILE",
+    multiple=True,
+    callback=parse_pairs(":"),
+    help="A file to carry along: JSON in TensorFlow.js (userDefinedMetadata), any bytes in TensorFlow Lite. May be repeated.",
+)
+@click.option(
+    "--control-flow",
+    type=click.Choice(("v1", "v2")),
+    default="v2",
+    show_default=True,
+    help="Form of loops and branches in TensorFlow.js; v2, functional, is the one that is written.",
+)
 @click.option(
     "--to",
     metavar="KINDS",
@@ -71,6 +87,7 @@ def convert(screen: Screen, source: str, targets: tuple[str, ...], input_shape: 
 )
 @ORIGIN
 @PORTS
+@NAMES
 @FACE
 @command
 def freeze(screen: Screen, source: str, output: Path, input_shape: tuple[str, ...], **options: Any) -> None:
@@ -93,6 +110,7 @@ def freeze(screen: Screen, source: str, output: Path, input_shape: tuple[str, ..
 @click.argument("targets", nargs=-1, required=True)
 @ORIGIN
 @PORTS
+@NAMES
 @PROOF
 @FACE
 @command

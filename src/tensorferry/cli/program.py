@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from tensorferry import __version__
-from tensorferry.errors import OptionError
+from tensorferry.errors import OptionError, nearest
 
 
 def main() -> NoReturn:
@@ -44,7 +44,20 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as the process lives
 
 
-class _App(click.Group):
+class Group(click.Group):
+    """Names the command that was probably meant."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as wrong:
+            near = nearest(args[0], self.commands) if args else ""
+            if near and near not in wrong.message and "Did you mean" not in wrong.message:
+                raise click.UsageError(f"{wrong.message.rstrip('.')}; {near}", ctx) from None
+            raise
+
+
+class _App(Group):
     """A wrong command line is told as all errors are: with `--json`, as one JSON document on standard output."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,9 +57,61 @@ ORIGIN = stack(
     ),
     click.option("--inside", metavar="PATH", help="The model in an archive of several; short: ARCHIVE!PATH as the source."),
 )
+
+
+def _parse_names(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """`a,b` and repeated flags; a comma after a backslash belongs to the name."""
+    pieces = [piece.replace("\\,", ",").strip() for text in given for piece in re.split(r"(?<!\\),", text)]
+    return tuple(piece for piece in pieces if piece) or None
+
+
+def parse_pairs(separator: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    """`OLD=NEW` or `KEY:FILE`, repeated; a key given twice is an error."""
+
+    def parse(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        for text in given:
+            key, found, value = text.partition(separator)
+            if not (key and found and value):
+                raise click.BadParameter(f"'{text}' should be {parameter.metavar}", context, parameter)
+            if key in pairs:
+                raise click.BadParameter(f"'{key}' is given twice", context, parameter)
+            pairs[key] = value
+        return pairs
+
+    return parse
+
+
+NAMES = stack(
+    click.option(
+        "--rename",
+        metavar="OLD=NEW",
+        multiple=True,
+        callback=parse_pairs("="),
+        help="Name of an input, output or signature in the result. May be repeated.",
+    ),
+    click.option(
+        "--strip-debug/--no-strip-debug",
+        default=True,
+        show_default=True,
+        help="Leave out Print and CheckNumerics; else they stay where the target has them.",
+    ),
+)
 PORTS = stack(
-    click.option("--inputs", metavar="A,B", help="Input nodes, in the order wanted. Found when not given."),
-    click.option("--outputs", metavar="A,B", help="Output nodes, in the order wanted. Found when not given."),
+    click.option(
+        "--inputs",
+        metavar="A,B",
+        multiple=True,
+        callback=_parse_names,
+        help="Input nodes, in the order wanted. Found when not given. May be repeated; `\\,` is a comma within a name.",
+    ),
+    click.option(
+        "--outputs",
+        metavar="A,B",
+        multiple=True,
+        callback=_parse_names,
+        help="Output nodes, in the same way.",
+    ),
     click.option(
         "--shape",
         "--input-shape",

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorferry.cli.program import Group
 from tensorferry.cli.shared import FACE, command
 
 if TYPE_CHECKING:
     from tensorferry.console import Screen
 
 
-@click.group()
+@click.group(cls=Group)
 def zoo() -> None:
     """Models that the tool builds by itself."""
 

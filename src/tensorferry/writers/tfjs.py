@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tensorferry import __version__
 from tensorferry.errors import OptionError
@@ -42,10 +43,15 @@ class TfjsFacts:
 
 
 def write_tfjs(
-    graph: Graph, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE, fallback: Fallback | None = None
+    graph: Graph,
+    folder: str | os.PathLike[str],
+    *,
+    shard_size: int = SHARD_SIZE,
+    fallback: Fallback | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> TfjsFacts:
     """Write the model into an existing folder; `shard_size` 0 puts all weights into one file; `fallback` is asked for what is
-    declined.
+    declined; `metadata` is a page's own data, `userDefinedMetadata` in the file.
 
     Raises UnsupportedError before anything is written; OSError from the disk passes through (see `atomic.explaining`).
     """
@@ -60,7 +66,7 @@ def write_tfjs(
             for piece in weight.chunks():
                 writer.write(piece)
             weight.tensor.release()
-    document = _describe_model(topology, shards)
+    document = _describe_model(topology, shards) | ({"userDefinedMetadata": dict(metadata)} if metadata else {})
     text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
     (target / "model.json").write_bytes(text)
     return TfjsFacts(

@@ -76,6 +76,7 @@ def write_tflite(
     *,
     description: str = "converted by Tensorferry",
     signature: str = "serving_default",
+    metadata: Mapping[str, bytes] | None = None,
     limit: int = ORDINARY_LIMIT,
     fallback: Fallback | None = None,
 ) -> TfliteFacts:
@@ -87,11 +88,11 @@ def write_tflite(
     program = make_program(graph, signature, fallback)
     builtins = [(code.name, code.version) for code in program.codes if not code.custom]
     oldest = tflite_schema.oldest_runtime(builtins)
-    layout = _lay_out(program, description, oldest, long_offsets=False)
+    layout = _lay_out(program, description, oldest, metadata or {}, long_offsets=False)
     notices: tuple[str, ...] = ()
     if layout.size >= limit:
         oldest = tflite_schema.oldest_runtime(builtins, LONG_OFFSETS_RUNTIME)
-        layout = _lay_out(program, description, oldest, long_offsets=True)
+        layout = _lay_out(program, description, oldest, metadata or {}, long_offsets=True)
         notices = (
             f"the file is so large that its weights have 64-bit offsets; runtimes before {LONG_OFFSETS_RUNTIME} cannot load it",
         )
@@ -129,14 +130,16 @@ def _write(file: BinaryIO, layout: _Layout) -> None:
     file.write(bytes(layout.size - position))
 
 
-def _lay_out(program: Program, description: str, oldest: str, *, long_offsets: bool) -> _Layout:
+def _lay_out(program: Program, description: str, oldest: str, metadata: Mapping[str, bytes], *, long_offsets: bool) -> _Layout:
     payloads = [payload for payload in program.buffers if payload is not None]
     builder = TableBuilder(tflite_schema.schema())
     if long_offsets:
         fields = [{"offset": Reserved(8), "size": Reserved(8)} for _ in payloads]
     else:
         fields = [{"data": Reserved(4)} for _ in payloads]
-    tables = builder.finish(builder.build("Model", _model(program, description, oldest, fields)), tflite_schema.IDENTIFIER)
+    tables = builder.finish(
+        builder.build("Model", _model(program, description, oldest, metadata, fields)), tflite_schema.IDENTIFIER
+    )
     position = len(tables)
     placed = []
     for payload, reserved in zip(payloads, fields, strict=True):
@@ -155,17 +158,25 @@ def _lay_out(program: Program, description: str, oldest: str, *, long_offsets: b
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _model(program: Program, description: str, oldest: str, payload_fields: list[dict[str, Reserved]]) -> dict[str, Any]:
+def _model(
+    program: Program,
+    description: str,
+    oldest: str,
+    metadata: Mapping[str, bytes],
+    payload_fields: list[dict[str, Reserved]],
+) -> dict[str, Any]:
     filled: Iterator[dict[str, Reserved]] = iter(payload_fields)
     buffers: list[dict[str, Any]] = [{} if payload is None else dict(next(filled)) for payload in program.buffers]
-    buffers.append({"data": oldest.encode().ljust(_RUNTIME_BYTES, b"\0")})
+    entries = {"min_runtime_version": oldest.encode().ljust(_RUNTIME_BYTES, b"\0"), **metadata}
+    first = len(buffers)
+    buffers += [{"data": content} for content in entries.values()]
     return {
         "version": tflite_schema.VERSION,
         "operator_codes": [_operator_code(code) for code in program.codes],
         "subgraphs": [_subgraph(each) for each in program.subgraphs],
         "description": description,
         "buffers": buffers,
-        "metadata": [{"name": "min_runtime_version", "buffer": len(buffers) - 1}],
+        "metadata": [{"name": name, "buffer": first + number} for number, name in enumerate(entries)],
         "signature_defs": [_signature(program, entry) for entry in program.entries],
     }
 
