@@ -141,10 +141,7 @@ def test_values_of_a_checkpoint_are_known_by_name(tmp_path: Path) -> None:
 
 @with_models
 def test_real_models_of_other_kinds(tmp_path: Path) -> None:
-    for name, what in (
-        ("k3_weights_only/checkpoint.weights.h5", "--architecture"),
-        ("ml5_doodlenet/model.json", "layers-model"),
-    ):
+    for name, what in (("k3_weights_only/checkpoint.weights.h5", "--architecture"),):
         with pytest.raises(SourceError, match=what):
             readers.read(MODELS / name)
         if (MODELS / name).is_file() and ".data-" not in name:  # under another name, too

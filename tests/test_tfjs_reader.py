@@ -304,9 +304,3 @@ def test_real_weights_without_a_topology() -> None:
     darwin = variables(MODELS / "ml5_charrnn_darwin")
     assert darwin["embedding"].shape == (100, 128) and np.isfinite(darwin["embedding"].array()).all()
     assert len(variables(MODELS / "posenet075_tfjs_manifest")) == 70
-
-
-def test_a_layers_model_is_named(tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_text(json.dumps({"modelTopology": {"model_config": {}}, "weightsManifest": []}))
-    with pytest.raises(SourceError, match="layers-model"):
-        read(tmp_path)

@@ -15,6 +15,7 @@ from tensorferry.readers.keras import read_keras
 from tensorferry.readers.manifests import read_weights
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel, signature_names
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
+from tensorferry.readers.tfjs_layers import read_layers_model
 from tensorferry.readers.tflite.reader import read_tflite
 from tensorferry.readers.tflite.reader import signature_names as lite_signatures
 from tensorferry.readers.variables import NamedValues, Values, restore_variables
@@ -125,6 +126,8 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *
         return read_tflite(source.file, signature=signature, any_will_do=any_signature)
     if source.kind == "tfjs":
         return read_graph_model(source.file)
+    if source.kind == "tfjs-layers":
+        return read_layers_model(source.file)
     if source.kind == "tfjs0":
         return read_old_graph_model(source.file)
     if source.kind in VARIABLES_ONLY:

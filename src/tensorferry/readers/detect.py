@@ -14,7 +14,7 @@ from pathlib import Path
 from tensorferry.errors import SourceError
 from tensorferry.readers.checkpoint import LISTING, find_prefix, has_checkpoint, is_part, main_file
 from tensorferry.readers.keras.files import is_architecture, is_keras
-from tensorferry.readers.manifests import is_list_of_files, is_manifest
+from tensorferry.readers.manifests import is_layers_model, is_list_of_files, is_manifest
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.wire.named import encode
 from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
@@ -27,6 +27,7 @@ FORMATS = {
     "metagraph": "TensorFlow MetaGraph with its checkpoint",
     "tfjs": "TensorFlow.js graph model",
     "tfjs0": "TensorFlow.js 0.x graph model",
+    "tfjs-layers": "TensorFlow.js layers-model",
     "tfjs-weights": "TensorFlow.js weights without a topology",
     "checkpoint": "TensorFlow checkpoint",
     "tflite": "TensorFlow Lite model",
@@ -213,7 +214,7 @@ def _recognize_json(path: Path, file: SourceFile) -> Source:
     except (ValueError, RecursionError):
         raise _not_a_graph(path, "JSON-like text", "name the model's own file") from None
     if isinstance(content, dict) and "modelTopology" in content:
-        return Source("tfjs", file)
+        return Source("tfjs-layers" if is_layers_model(content) else "tfjs", file)
     if is_architecture(content):
         return Source("keras", file)
     if isinstance(content, list) and path.with_name(OLD_TFJS).is_file():

@@ -58,3 +58,9 @@ def _read_file(name: str, entry: Mapping[str, Any], folder: Path) -> Tensor:
             remedy="copy or download it again",
         )
     return FileTensor(file, 0, DTYPES[kind], shape)
+
+
+def is_layers_model(document: Any) -> bool:
+    """Whether the topology of a `model.json` is a Keras config: by itself, or as `model_config` among more."""
+    topology = document.get("modelTopology") if isinstance(document, Mapping) else None
+    return isinstance(topology, Mapping) and ("model_config" in topology or {"class_name", "config"} <= topology.keys())

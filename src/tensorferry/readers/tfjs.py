@@ -30,14 +30,11 @@ _BYTES = frozenset({"s", "stringVal", "tensorContent"})
 
 
 def read_graph_model(file: SourceFile) -> Graph:
-    """The model of a `model.json`. SourceError for a layers-model, or for one whose weights do not fit its topology."""
+    """The model of a `model.json`. SourceError for one without nodes, or whose weights do not fit its topology."""
     document = load_json(file)
     topology = document.get("modelTopology")
     if not isinstance(topology, Mapping) or "node" not in topology:
-        raise SourceError(
-            f"'{file.path}' is a TensorFlow.js layers-model, which cannot be read yet",
-            remedy="start from the Keras model it was made of",
-        )
+        raise SourceError(f"the topology in '{file.path}' is neither a graph nor a Keras model", remedy="copy or download it again")
     weights = read_manifest(document.get("weightsManifest", []), file.path.parent)
     graph = _read_topology(file.path, _with_initializer(topology, document.get("modelInitializer")), weights)
     graph.name = file.path.parent.name
