@@ -421,11 +421,12 @@ def test_mediapipes_convolution_and_pool(tmp_path):
 
 
 def test_an_unknown_operator_stays_or_is_refused(tmp_path):
-    source = one("MagicOp", [(2, 3)], [(2, 4)], custom=b"").write(tmp_path / "net.tflite")
+    source = one("MagicOp", [(2, 3)], [(2, 4)], custom=b"\x01\x02\x03 its own").write(tmp_path / "net.tflite")
     with pytest.raises(UnsupportedError, match="MagicOp"):
         tensorferry.convert(source, tmp_path / "again.tflite")
     report = tensorferry.convert(source, tmp_path / "again.tflite", allow_custom=True)
     assert report.targets[0].operators == {"MagicOp": 1}
+    assert b"\x01\x02\x03 its own" in (tmp_path / "again.tflite").read_bytes()
 
 
 def test_a_select_operator_is_tensorflows_own(tmp_path):

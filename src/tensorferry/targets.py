@@ -13,6 +13,9 @@ from typing import Any
 from tensorferry.ir import Shape, Value
 from tensorferry.tensor import DType, Tensor
 
+LITE_OPTIONS = "_lite_options"
+"""Attribute with a custom operator's own bytes, of a source that was TensorFlow Lite: it gets them back as they are."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Temp:

@@ -9,6 +9,7 @@ from tensorferry import ops
 from tensorferry.errors import Problem, UnsupportedError
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import MISFITS, Declined
+from tensorferry.targets import LITE_OPTIONS
 from tensorferry.tensor import Tensor
 from tensorferry.text import format_attribute
 
@@ -71,6 +72,7 @@ def _reached_from(nodes: dict[Node, Problem]) -> set[Node]:
 
 def _format_attributes(node: Node) -> str:
     """The node's attributes in a line; weights and nested graphs are left out."""
-    plain = {key: value for key, value in sorted(node.attrs.items()) if not isinstance(value, Graph | Tensor)}
+    shown = sorted((key, value) for key, value in node.attrs.items() if key != LITE_OPTIONS)
+    plain = {key: value for key, value in shown if not isinstance(value, Graph | Tensor)}
     text = ", ".join(f"{key}={format_attribute(value)}" for key, value in plain.items())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -9,7 +9,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
 from tensorferry.ops.spec import Declined
-from tensorferry.targets import JsNode, LiteOp
+from tensorferry.targets import LITE_OPTIONS, JsNode, LiteOp
 from tensorferry.tensor import DType, Tensor
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tensorflow import DTYPE_NUMBERS, FunctionRef
@@ -49,7 +49,7 @@ def js_fallback(*, custom: bool) -> JsFallback | None:
 
     def fall_back(node: Node, refusal: Declined) -> list[JsNode]:
         _check(node, refusal)
-        attrs = {key: value for key, value in node.attrs.items() if not isinstance(value, FunctionRef)}
+        attrs = {key: value for key, value in node.attrs.items() if key != LITE_OPTIONS and not isinstance(value, FunctionRef)}
         return [JsNode(node.op, tuple(node.inputs), tuple(node.outputs), attrs)]
 
     return fall_back
@@ -105,6 +105,9 @@ def _custom_options(node: Node) -> bytes:
     """The attributes as a map, in the form the official converter gives them: types by TensorFlow's numbers."""
     from flatbuffers import flexbuffers  # noqa: PLC0415
 
+    given = node.get(LITE_OPTIONS)
+    if isinstance(given, bytes):
+        return given
     builder = flexbuffers.Builder()
     with builder.Map():
         for key, value in sorted(_plain(node.attrs).items()):

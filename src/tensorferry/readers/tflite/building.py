@@ -133,6 +133,7 @@ class SubgraphReader:
         quantization = tensor.quantization
         if quantization is not None and tensor.dtype in _LIMITS and value.dtype is tensor.dtype:
             self._stored[number] = value
+            value.quantization = quantization
             value = self._dequantized(value, quantization, tensor)
         self._values[number] = value
         if quantization is not None and tensor.dtype in _LIMITS:
@@ -164,6 +165,7 @@ class SubgraphReader:
             if number in self._values:
                 value = self._values[number]
                 self._stored[number] = value if value.dtype is tensor.dtype else self._quantized(value, tensor)
+                self._stored[number].quantization = tensor.quantization
             else:
                 self._stored[number] = self.graph.constant(self._constant(tensor), self.node_name(f"{tensor.name}/stored"))
         return self._stored[number]

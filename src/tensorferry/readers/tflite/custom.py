@@ -14,6 +14,7 @@ from tensorferry.readers.tflite.detection import post_process
 from tensorferry.readers.tflite.steps import Rule, Step, int32s
 from tensorferry.readers.typing import guess_types, infer_tolerantly
 from tensorferry.storage import MemoryFile
+from tensorferry.targets import LITE_OPTIONS
 from tensorferry.tensor import DType
 from tensorferry.wire.flexview import FlexError, read_flex
 from tensorferry.wire.protobuf import Message, whole
@@ -56,7 +57,7 @@ def _keep(step: Step) -> Sequence[Value]:
     op, attrs = ops.canonical(step.record.custom or "Custom", _attributes(step))
     node = graph.add(
         op,
-        step.inputs(),
+        [step.stored(index) for index in range(step.count)],
         attrs,
         typed=typed,
         name=graph.unique_name(step.name),
@@ -66,17 +67,19 @@ def _keep(step: Step) -> Sequence[Value]:
 
 
 def _attributes(step: Step) -> dict[str, Any]:
+    """What the options say, and the options themselves, which TensorFlow Lite gets back as they are."""
     data = options_of(step)
+    kept = {LITE_OPTIONS: data}
     try:
         found = read_flex(data) if data else {}
     except FlexError:
         found = None
     if isinstance(found, dict):
-        return {key: value for key, value in found.items() if isinstance(value, bool | int | float | str | list)}
+        return {key: value for key, value in found.items() if isinstance(value, bool | int | float | str | list)} | kept
     step.reader.session.tell(
-        f"the options of '{step.name}' ({step.record.custom}) are {len(data)} bytes of its own, and are left out"
+        f"the options of '{step.name}' ({step.record.custom}) are {len(data)} bytes of its own: only Lite gets them"
     )
-    return {}
+    return kept
 
 
 # -- Select operators ----------------------------------------------------------------------------------------------
