@@ -10,10 +10,10 @@ from tensorferry.ir import Graph, Port
 from tensorferry.readers.arrays import read_arrays_as_lists
 from tensorferry.readers.building import Builder, ordered, some
 from tensorferry.readers.description import describe_contents
+from tensorferry.readers.ends import find_inputs, find_outputs
 from tensorferry.readers.functions import Library
 from tensorferry.readers.loops import raise_control_flow
 from tensorferry.readers.parsing import Contents, scan
-from tensorferry.readers.selection import find_inputs, find_outputs
 from tensorferry.readers.tables import load_vocabularies
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import Tensor

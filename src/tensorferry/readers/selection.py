@@ -11,47 +11,17 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph, Node, Origin, Port, Typed, Value
 from tensorferry.readers.deduction import deduce_ranks
-from tensorferry.readers.feeding import FEEDS, feeds_among
+from tensorferry.readers.ends import find_inputs, find_outputs
+from tensorferry.readers.feeding import feeds_among
+from tensorferry.readers.inference import settle_training, tell_training
 from tensorferry.readers.loops import find_holder, refuse_control_flow
 from tensorferry.readers.sizes import fix_sizes, give_shapes
 from tensorferry.readers.state import carry_state, state_names
-from tensorferry.readers.tables import TABLES, refuse_empty_tables, resolve_tables
+from tensorferry.readers.tables import refuse_empty_tables, resolve_tables
 from tensorferry.readers.typing import name_dims, retype
-from tensorferry.readers.variables import VARIABLES, freeze_variables, variables_among
+from tensorferry.readers.variables import freeze_variables, variables_among
 from tensorferry.readers.watching import tell_watchers
 from tensorferry.tensor import DType, FilledTensor, Tensor
-
-_BESIDE_FAMILIES = (
-    ("Save", "Restore", "MergeV2Checkpoints", "ShardedFile"),
-    ("Assign", "InitializeTable", "LookupTableImport", "LookupTableInsert"),
-    ("ResourceScatter",),
-    ("ScalarSummary", "HistogramSummary", "ImageSummary", "AudioSummary", "TensorSummary", "MergeSummary", "WriteSummary"),
-    ("WriteScalarSummary", "WriteHistogramSummary", "WriteImageSummary", "WriteAudioSummary", "WriteRawProtoSummary"),
-    ("SummaryWriter", "FlushSummaryWriter", "CloseSummaryWriter", "CreateSummary"),
-    ("QueueEnqueue", "QueueClose", "NoOp", "Assert", "PrintV2", "StringFormat", "Abort"),
-)
-_BESIDE = tuple(name for family in _BESIDE_FAMILIES for name in family)
-"""How the names of ops begin that stand beside a model: saving, initialising, training, logging, asserting. They are no outputs;
-what they read may be one."""
-
-_FOR_THEMSELVES = ("Assert", "Apply", "ResourceApply", "SparseApply", "ResourceSparseApply")
-"""How the names of ops begin whose inputs are computed for them alone: assertions, the steps of an optimiser."""
-
-_LOSSES = frozenset({"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "CTCLoss", "CTCLossV2"})
-"""What follows from one of these is for training."""
-
-_MEASURING = frozenset({"Shape", "ShapeN", "Rank", "Size"})
-"""What nobody reads of these in a graph with a backward pass is left of that."""
-
-_BACKWARD = frozenset(
-    {"BroadcastGradientArgs", "Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter"}
-)
-"""Ops of a backward pass that are not named so (as ReluGrad is); what follows from them is for training too."""
-
-_FIRST_OUTPUT_ONLY = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LRN", "Merge"})
-"""Ops whose further outputs are by-products that nobody asks for."""
-
-_SOURCES = frozenset({*TABLES, "Const", "UnreadableConst", "Placeholder", "PlaceholderWithDefault", *VARIABLES})
 
 
 def select(
@@ -77,6 +47,9 @@ def select(
         graph.outputs = _resolve_all(graph, [name for name in outputs if name not in kept], "output")
     elif not graph.signature:
         graph.outputs = _find_ports(graph)
+    fed = {port.value for port in given} if graph.signature else set()
+    settle_training(graph, _run(graph), fed | {value for name in inputs or () if (value := _find(graph, name)) is not None})
+    tell_training(graph, _run(graph), found=outputs is None and not graph.signature)
     carry_state(graph, _run(graph), changed)
     states = graph.inputs
     wanted = None if inputs is None else _resolve_all(graph, [name for name in inputs if name not in graph.states], "input")
@@ -92,7 +65,7 @@ def select(
             wanted = [Port(value.name, value) for value in found if not (feeds and value.producer.op == "PlaceholderWithDefault")]
         wanted = [*feeds, *wanted]
     graph.inputs = [*(_cut(graph, port) for port in wanted), *states]
-    _settle_defaults(graph)
+    _settle_defaults(graph, _run(graph))
     freeze_variables(graph, _run(graph))
     needed = needed_nodes(port.value for port in graph.outputs)
     tell_watchers(graph, _run(graph))
@@ -118,75 +91,7 @@ def _find_ports(graph: Graph) -> list[Port]:
     return found
 
 
-# -- finding -------------------------------------------------------------------------------------------------------
-
-
-def find_inputs(graph: Graph, among: Container[Node] | None = None) -> list[Value]:
-    """Every placeholder (`among` these nodes); those with a default only when there are no others."""
-    nodes = [node for node in graph.nodes if among is None or node in among]
-    plain = [node.output for node in nodes if node.op == "Placeholder"]
-    return plain or [node.output for node in nodes if node.op == "PlaceholderWithDefault"]
-
-
-def find_outputs(graph: Graph) -> list[Value]:
-    """What nobody reads, other than nodes that stand beside the model; from inputs where there are such."""
-    beside = _find_beside(graph)
-    ends = [node for node in graph.nodes if node not in beside and node.op not in _SOURCES and _is_end(node, beside)]
-    fed = _reached([*find_inputs(graph), *(value for node in graph.nodes if node.op in FEEDS for value in node.outputs)])
-    ends = [node for node in ends if node in fed] or ends
-    return [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
-
-
-def _is_end(node: Node, beside: set[Node]) -> bool:
-    return bool(node.outputs) and all(user in beside for value in node.outputs for user in value.users)
-
-
-def _find_beside(graph: Graph) -> set[Node]:
-    # An Identity of a Switch that nobody reads is a pivot of TensorFlow 1's conditions: others wait for it. What guards an Assert
-    # carries that in its name. Of a loss only the first input, the logits, is the model's.
-    losses = _losses(graph)
-    backward = {node for node in graph.nodes if node.op in _BACKWARD or node.op.endswith(("Grad", "GradV2", "GradV3"))}
-    trained = _reached(value for node in losses | backward for value in node.outputs) | backward
-    alone = trained - losses
-    beside = losses | trained
-    for node in reversed(graph.nodes):
-        users = [user for value in node.outputs for user in value.users]
-        pivot = not users and node.op == "Identity" and bool(node.inputs) and node.inputs[0].producer.op == "Switch"
-        guard = not users and "/AssertGuard/" in node.name
-        served = bool(users) and all(user in alone or (user in losses and user.inputs[0].producer is not node) for user in users)
-        measured = not users and bool(backward) and node.op in _MEASURING
-        if node in losses:
-            continue
-        if node.op.startswith(_FOR_THEMSELVES) or pivot or guard or served or measured:
-            alone.add(node)
-            beside.add(node)
-        elif node.op.startswith(_BESIDE):
-            beside.add(node)
-    return beside
-
-
-def _losses(graph: Graph) -> set[Node]:
-    """The loss ops, and what brings the logits into the form they want."""
-    found = {node for node in graph.nodes if node.op in _LOSSES}
-    waiting = list(found)
-    while waiting:
-        maker = waiting.pop().inputs[0].producer
-        if maker.op in ("Reshape", "Cast", "Identity", "Transpose") and maker not in found:
-            found.add(maker)
-            waiting.append(maker)
-    return found
-
-
-def _reached(values: Iterable[Value]) -> set[Node]:
-    """All nodes that these values flow into."""
-    waiting = list(values)
-    seen: set[Node] = set()
-    while waiting:
-        for node in waiting.pop().users:
-            if node not in seen:
-                seen.add(node)
-                waiting.extend(node.outputs)
-    return seen
+# -- what runs -----------------------------------------------------------------------------------------------------
 
 
 def _run(graph: Graph) -> set[Node]:
@@ -315,13 +220,14 @@ def _type_readers_expect(value: Value) -> DType:
     return types.pop() if len(types) == 1 else DType.UNKNOWN
 
 
-def _settle_defaults(graph: Graph) -> None:
+def _settle_defaults(graph: Graph, run: set[Node]) -> None:
     """Let each placeholder with a default that was not chosen as an input be its default."""
     for node in graph.nodes:
         if node.op == "PlaceholderWithDefault" and node.outputs[0].users:
             node.op = "Identity"
             node.attrs = {"T": node.output.dtype}
-            graph.notices.append(f"'{node.name}' is not an input: it keeps its default; name it in --inputs to feed it")
+            if node in run:
+                graph.notices.append(f"'{node.name}' is not an input: it keeps its default; name it in --inputs to feed it")
 
 
 def _refuse_variables(graph: Graph, needed: set[Node]) -> None:

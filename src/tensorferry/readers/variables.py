@@ -175,7 +175,7 @@ def freeze_variables(graph: Graph, run: set[Node]) -> int:
     count = 0
     for node in [each for each in graph.nodes if each.name in graph.variables]:
         uses = list(_uses(graph, node))
-        if any(_changes(use) and (use.user in run or use.graph is not graph) for use in uses):
+        if any(_changes(use) and use.outer in run for use in uses):
             continue
         _freeze(graph, node, [use for use in uses if not _changes(use)])
         count += 1
@@ -190,20 +190,22 @@ class _Use(NamedTuple):
     graph: Graph
     user: Node
     value: Value
+    outer: Node
+    """The node of the graph itself that runs it."""
 
 
 def _uses(graph: Graph, node: Node) -> Iterator[_Use]:
     """All uses, seen through identities of a handle and into the graphs that it is handed to."""
-    waiting = [(graph, value) for value in node.outputs]
+    waiting: list[tuple[Graph, Value, Node | None]] = [(graph, value, None) for value in node.outputs]
     while waiting:
-        holder, value = waiting.pop()
+        holder, value, outer = waiting.pop()
         for user in dict.fromkeys(value.users):
             if node.op in HANDLES and user.op in _PASSING:
-                waiting += [(holder, out) for out, given in zip(user.outputs, user.inputs, strict=False) if given is value]
+                waiting += [(holder, out, outer) for out, given in zip(user.outputs, user.inputs, strict=False) if given is value]
             elif node.op in HANDLES and user.op in ("If", "Case", "While"):
-                waiting += _handed_in(user, value)
+                waiting += [(nested, inside, outer or user) for nested, inside in _handed_in(user, value)]
             else:
-                yield _Use(holder, user, value)
+                yield _Use(holder, user, value, outer or user)
 
 
 def _handed_in(user: Node, value: Value) -> Iterator[tuple[Graph, Value]]:
@@ -230,7 +232,7 @@ def _freeze(graph: Graph, node: Node, uses: list[_Use]) -> None:
     for port in graph.outputs if node.op in REFERENCES else ():
         if port.value.producer is node:
             port.value = constants[graph]
-    for holder, user, _value in uses:
+    for holder, user, _value, _outer in uses:
         if holder not in constants:
             constants[holder] = holder.constant(tensor, name, before=holder.nodes[0], origin=node.origin)
         if node.op in REFERENCES:
