@@ -28,6 +28,7 @@ ROWS = (
     {"report", "proof"},
     {"conversion"},
     {"__init__"},
+    {"portrait"},
     {"rendering"},
     {"console"},
     {"cli", "web"},

@@ -14,7 +14,7 @@ from tensorferry import __version__, check, readers
 from tensorferry.check import Check
 from tensorferry.cutting import advise, find_cut
 from tensorferry.delivery import Delivered, Work, deliver, place_of, stage_for
-from tensorferry.errors import OptionError, UnsupportedError
+from tensorferry.errors import FerryError, OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
 from tensorferry.naming import rename_ports
 from tensorferry.options import KINDS, Kind, Options, kinds_of
@@ -72,7 +72,18 @@ def inspect(path: PathLike, *, progress: Progress | None = None, **keywords: Any
         if kind in readers.VARIABLES_ONLY:
             notice = f"weights only: {readers.VARIABLES_ONLY[kind]}"
             return inspect_variables(readers.variables(origin.path), notice=notice, **about)
-        return inspect_graph(_read(origin.path, options, any_signature=True), **about)
+        graph = _read(origin.path, options, any_signature=True)
+        return inspect_graph(graph, selected=_what_a_conversion_uses(graph), **about)
+
+
+def _what_a_conversion_uses(graph: Graph) -> Graph | None:
+    """None, with a notice, where more must be named first."""
+    selected = graph.copy()
+    try:
+        return select(selected)
+    except FerryError as error:
+        graph.notices.append(f"a conversion wants more to be named: {error.what}" + (f" ({error.why})" if error.why else ""))
+        return None
 
 
 def freeze(source: PathLike, target: PathLike, *, progress: Progress | None = None, **keywords: Any) -> Frozen:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tensorferry import ops
+from tensorferry.facts import Facts
 from tensorferry.ir import Dim, Graph, Node, Port, Shape, Value, format_shape
 from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Tensor
@@ -120,7 +121,12 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A model, described. `parameters` counts every float constant that the outputs need once, written-down scalars left out."""
+    """A model, described.
+
+    `nodes` and `ops` are the source's own; all other figures are of the graph that a conversion uses, whose ops are
+    `converted_ops`: functions inlined, variables frozen, cut to what the outputs need. `parameters` counts every float constant
+    that the outputs need once, written-down scalars left out.
+    """
 
     source: Source
     inputs: tuple[PortRow, ...]
@@ -137,10 +143,15 @@ class Inspection:
     support: tuple[Support, ...]
     notices: tuple[str, ...]
     variables: tuple[VariableRow, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    converted_nodes: int = 0
+    converted_ops: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The inspection as plain JSON data; a shape is a list of numbers and names, or null for an unknown rank."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        facts = replace(self.facts, details=[])
+        plain: dict[str, Any] = _plain(asdict(replace(self, facts=facts)))
+        del plain["facts"]["details"]
         return plain
 
 
@@ -152,12 +163,16 @@ def inspect_graph(
     format: str = "TensorFlow GraphDef",
     inputs_given: bool = False,
     outputs_given: bool = False,
+    selected: Graph | None = None,
 ) -> Inspection:
-    """Describe a graph as it was read, before any pass. Layers, parameters and support cover the nodes that the outputs need.
+    """Describe a graph as it was read, before any pass; `selected` is what a conversion makes of it, where that can be told.
+
+    Layers, parameters and support cover the nodes that the outputs need.
 
     `size` is the source's bytes; `inputs_given` and `outputs_given` tell that a person named them.
     """
     source = Source(path, format, size, inputs_given, outputs_given)
+    whole, graph = graph, selected or graph
     needed = _needed(graph)
     constants = _Constants(needed)
     layers = tuple(_describe_layers(needed, constants))
@@ -166,8 +181,8 @@ def inspect_graph(
         source=source,
         inputs=tuple(_describe_port(port, not source.inputs_given) for port in graph.inputs),
         outputs=tuple(_describe_port(port, not source.outputs_given) for port in graph.outputs),
-        nodes=list_nodes(graph),
-        ops=_sorted_counts(node.op for node in _walk(graph.nodes)),
+        nodes=list_nodes(whole),
+        ops=_sorted_counts(node.op for node in _walk(whole.nodes)),
         layers=layers,
         parameters=sum(_size(value) for value in weights),
         weight_bytes=sum(value.constant.nbytes for value in weights if value.constant is not None),
@@ -177,6 +192,9 @@ def inspect_graph(
         separable=tuple(_find_separable_blocks(graph, needed, constants)),
         support=tuple(_describe_support(needed, target) for target in TARGETS),
         notices=tuple(graph.notices),
+        facts=whole.facts.complete(),
+        converted_nodes=len(needed),
+        converted_ops=_sorted_counts(node.op for node in _walk(needed)),
     )
 
 

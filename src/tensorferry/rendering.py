@@ -17,6 +17,7 @@ from tensorferry.cutting import advise
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
 from tensorferry.options import TARGETS
+from tensorferry.portrait import add_facts, clean
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.zoo.catalog import Built
 from tensorferry.zoo.fetching import Entry as KnownModel
@@ -206,9 +207,12 @@ def render_inspection(inspection: Inspection, *, layers: bool = False) -> Render
     source = inspection.source
     table = _grid()
     table.add_row("source", Text.assemble((source.path, "bold"), f"  {source.format}, {format_bytes(source.size)}"))
+    if inspection.facts.producer:
+        table.add_row("written by", clean(inspection.facts.producer))
     for label, ports in (("input", inspection.inputs), ("output", inspection.outputs)):
         for port in ports:
             table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {_format_shape(port.shape)}"))
+    add_facts(table, inspection.facts, everything=layers)
     for variable in inspection.variables:
         stored = f", stored as {variable.stored}" if variable.stored else ""
         table.add_row(
@@ -216,6 +220,8 @@ def render_inspection(inspection: Inspection, *, layers: bool = False) -> Render
         )
     if inspection.nodes:
         table.add_row("nodes", f"{len(inspection.nodes)}:  {format_counts(inspection.ops)}")
+        if inspection.converted_ops and inspection.converted_ops != inspection.ops:
+            table.add_row("converted", f"{inspection.converted_nodes}:  {format_counts(inspection.converted_ops)}")
     table.add_row("parameters", f"{inspection.parameters:,} ({format_bytes(inspection.weight_bytes)})")
     batch = " for a batch of 1" if inspection.batch_counted_as_one else ""
     missing = f"; {inspection.macs_missing} layers depend on an unknown size" if inspection.macs_missing else ""

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 @SOURCE
 @ORIGIN
 @click.option("--nodes", is_flag=True, help="List every node: index, name, tensor, shape, type.")
-@click.option("--layers", is_flag=True, help="List parameters and multiply-accumulates of each layer.")
+@click.option("--layers", is_flag=True, help="List layers with parameters and multiply-accumulates, all functions and variables.")
 @FACE
 @command
 def inspect(screen: Screen, source: str, nodes: bool, layers: bool, **options: Any) -> None:
-    """Show what a model holds: inputs, outputs, nodes, parameters, work, and what each target can take.
+    """Show what a model holds: signatures, tags, functions, variables, layers, metadata, assets, and the graph a conversion uses.
+
+    Weights alone (checkpoints, manifests) are listed.
 
     \b
     Example:
