@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-ops bench-nets clean
+.PHONY: help setup demo test check bench bench-ops bench-nets fuzz clean
 
 help:
 	@echo "make setup   the package and its run-time extras in $(VENV)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   the benchmarks of docs/benchmarks.md (installs TensorFlow)"
 	@echo "make bench-ops  the small graphs of docs/bench-ops.md (installs TensorFlow and tensorflowjs, 5 GB)"
 	@echo "make bench-nets  the nets of Keras applications, docs/keras-nets.md (installs TensorFlow; about an hour)"
+	@echo "make fuzz    100,000 spoilt models for all readers (docs/fuzzing.md; installs TensorFlow)"
 	@echo "make clean   take away everything the targets made"
 
 $(BIN)/pip:
@@ -64,6 +65,9 @@ bench-ops: $(VENV)/.ready-tfjs,test $(if $(findstring -only,$(ARGS)),,$(VENV)-tf
 
 bench-nets: $(VENV)/.ready-tfjs,test
 	$(BIN)/python benchmarks/keras_nets.py --page $(ARGS)
+
+fuzz: $(VENV)/.ready-tfjs,test
+	PYTHONPATH=src:benchmarks $(BIN)/python -m fuzzing $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-user $(VENV)-tfjs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
