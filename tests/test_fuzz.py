@@ -23,7 +23,7 @@ COUNT = 2_000
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Seed]:
     made = list(our_seeds(tmp_path_factory.mktemp("ours") / "work"))
     try:
-        import tensorflow  # noqa: F401, ICN001, PLC0415
+        import tensorflow  # noqa: F401, PLC0415
     except ImportError:
         return made
     with warnings.catch_warnings():

@@ -63,9 +63,9 @@ class Screen:
             return
         from rich.console import Console  # noqa: PLC0415
 
-        from tensorferry.rendering import render_error  # noqa: PLC0415
+        from tensorferry.rendering import Escaped, render_error  # noqa: PLC0415
 
-        Console(stderr=True, highlight=False).print(render_error(error), soft_wrap=True)
+        Console(stderr=True, highlight=False).print(Escaped(render_error(error)), soft_wrap=True)
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
@@ -123,13 +123,15 @@ class Screen:
             from tensorferry import rendering  # noqa: PLC0415
 
             with self._out.capture() as captured:
-                self._out.print(getattr(rendering, renderer)(record, **how))
+                self._out.print(rendering.Escaped(getattr(rendering, renderer)(record, **how)))
             lines = captured.get().splitlines()
             self._write("\n".join(lines if self._out.is_terminal else (line.rstrip() for line in lines)))
 
     def _show_rows(self, rows: Sequence[NodeRow]) -> None:
         """One aligned line a node on a terminal; tab-separated for other programs."""
-        lines = [("index", "node", "tensor", "shape", "dtype"), *(row.columns() for row in rows)]
+        from tensorferry.rendering import escape  # noqa: PLC0415
+
+        lines = [("index", "node", "tensor", "shape", "dtype"), *(tuple(map(escape, row.columns())) for row in rows)]
         if not sys.stdout.isatty():
             self._write("\n".join("\t".join(line) for line in lines))
             return

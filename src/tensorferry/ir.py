@@ -8,11 +8,12 @@ an `activation` (the name of an activation op, applied to its only output). Only
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tensorferry.errors import GraphError
+from tensorferry.errors import GraphError, SourceError
 from tensorferry.facts import Facts
 from tensorferry.tensor import Array, ArrayTensor, DType, Tensor
 
@@ -170,12 +171,24 @@ class Node:
         return f"<{self.op} {self.name}>"
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _check_name(name: str) -> None:
+    """TensorFlow itself takes no such name; in a terminal or a table it would pass for something else."""
+    if _CONTROL.search(name):
+        raise SourceError(f"the name {name!r} holds control characters", remedy="give the model's nodes other names")
+
+
 @dataclass(slots=True)
 class Port:
     """A graph input or output: the public name the user knows, and the value behind it."""
 
     name: str
     value: Value
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +266,7 @@ class Graph:
         controls: Sequence[str] = (),
     ) -> Node:
         """Add a node at the end, or just before another. Taken names get a suffix. `ops.add` infers `typed` for you."""
+        _check_name(name or op)
         unique = self.unique_name(name or op)
         node = Node(unique, op, inputs, attrs or {}, typed, origin, controls)
         self.nodes.insert(self.nodes.index(before) if before is not None else len(self.nodes), node)

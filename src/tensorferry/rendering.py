@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +27,26 @@ from tensorferry.zoo.fetching import Fetched
 
 KIND_NAMES = {kind: each.title for kind, each in TARGETS.items()}
 STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
+
+
+_ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters that do something to a terminal instead of standing in it."""
+
+
+def escape(text: str) -> str:
+    """The text with such characters written out: what stands in a model is shown and never acted on."""
+    return _ACTIVE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class Escaped:
+    """Anything rendered, its own text escaped; Rich adds styles behind that."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            yield segment if segment.control else Segment(escape(segment.text), segment.style)
 
 
 def render_error(error: FerryError) -> Text:
