@@ -12,6 +12,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,8 @@ def test_shapes_beyond_all_memory(tmp_path: Path, sizes: list[int], web: dict[st
     with pytest.raises(FerryError):
         tensorferry.convert(path, tmp_path / "out.tflite", verify=False)
     placeholder = node("x", "Placeholder", dtype=FLOAT, shape={"shape": shape})
-    try:
+    with suppress(FerryError):
         inspect(graph(tmp_path / "in.pb", [placeholder, node("y", "Neg", "x", T=FLOAT)]))
-    except FerryError:
-        pass
     model = json.loads(web["model.json"])
     model["weightsManifest"][0]["weights"][0]["shape"] = sizes
     with pytest.raises(SourceError):
@@ -187,10 +186,8 @@ def test_a_tflite_file_whose_tables_point_at_each_other(tmp_path: Path) -> None:
     for place in range(0, min(len(good), 1200), 4):
         for value in (0, 4, 0xFFFFFFFF, 0x7FFFFFFF, len(good) - place):
             path.write_bytes(good[:place] + (value % 2**32).to_bytes(4, "little") + good[place + 4 :])
-            try:
+            with suppress(FerryError):
                 inspect(path)
-            except FerryError:
-                pass
 
 
 # -- what leads elsewhere ------------------------------------------------------------------------------------------
@@ -249,7 +246,11 @@ def keras_file(path: Path, config: dict[str, Any], **more: bytes) -> Path:
     weights = io.BytesIO()
     with h5py.File(weights, "w") as file:
         file.create_group("layers")
-    files = {"config.json": json.dumps(config).encode(), "metadata.json": b'{"keras_version": "3.5.0"}', "model.weights.h5": weights.getvalue()}
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "metadata.json": b'{"keras_version": "3.5.0"}',
+        "model.weights.h5": weights.getvalue(),
+    }
     path.write_bytes(zipped({**files, **more}))
     return path
 
@@ -262,12 +263,20 @@ def sequential(*layers: dict[str, Any]) -> dict[str, Any]:
 def test_lambdas_and_pickles_in_keras_files_are_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     harmful = pickle.dumps(Harmful())
-    code = {"class_name": "__lambda__", "config": {"code": "4wEAAAAAAAAAAAAAAAEAAAADAAAAQwAAAHMEAAAA", "defaults": None, "closure": None}}
+    code = {
+        "class_name": "__lambda__",
+        "config": {"code": "4wEAAAAAAAAAAAAAAAEAAAADAAAAQwAAAHMEAAAA", "defaults": None, "closure": None},
+    }
     for layer in (
         {"class_name": "Lambda", "config": {"name": "harm", "function": code}},
         {"class_name": "Lambda", "config": {"name": "harm", "function": [harmful.hex(), None, None], "function_type": "lambda"}},
         {"class_name": "system", "module": "os", "config": {"name": "harm", "command": "touch harmed"}},
-        {"class_name": "__import__('os').system", "module": "builtins", "config": {"name": "harm"}, "registered_name": "touch harmed"},
+        {
+            "class_name": "__import__('os').system",
+            "module": "builtins",
+            "config": {"name": "harm"},
+            "registered_name": "touch harmed",
+        },
         {"class_name": "Dense", "config": {"name": "harm", "units": 3, "activation": code}},
         {"class_name": "Dense", "config": {"name": "harm", "units": 3, "activation": "__import__('os').system('touch harmed')"}},
     ):
@@ -325,7 +334,9 @@ def test_sizes_that_are_no_numbers(tmp_path: Path, size: object, web: dict[str, 
     assert found.outputs[0].shape[1] == 4  # as the weights say
 
 
-@pytest.mark.parametrize(("scale", "least"), [(float("nan"), 0), (float("inf"), 0), (1, float("nan")), ("x", 0), (None, 0), ([1], 0)])
+@pytest.mark.parametrize(
+    ("scale", "least"), [(float("nan"), 0), (float("inf"), 0), (1, float("nan")), ("x", 0), (None, 0), ([1], 0)]
+)
 def test_quantisation_that_is_no_number(tmp_path: Path, scale: object, least: object, web: dict[str, bytes]) -> None:
     model = json.loads(web["model.json"])
     entry = model["weightsManifest"][0]["weights"][0]
@@ -344,7 +355,11 @@ def test_names_with_control_characters_are_refused(tmp_path: Path, name: str, we
     paths = [graph(tmp_path / "net.pb", [PLAIN_X, node(name, "Neg", "x", T=FLOAT)])]
     meta = meta_graph()
     meta["signature_def"]["serving_default"]["outputs"] = {name: {"name": "y:0", "dtype": 1}}
-    paths.append(folder(tmp_path / "saved", {"saved_model.pb": encoded("SavedModel", {"saved_model_schema_version": 1, "meta_graphs": [meta]})}))
+    paths.append(
+        folder(
+            tmp_path / "saved", {"saved_model.pb": encoded("SavedModel", {"saved_model_schema_version": 1, "meta_graphs": [meta]})}
+        )
+    )
     model = json.loads(web["model.json"])
     model["modelTopology"]["node"][-1]["name"] = name
     paths.append(folder(tmp_path / "web", {**web, "model.json": json.dumps(model).encode()}))
@@ -371,7 +386,9 @@ def test_nothing_of_a_model_acts_on_the_terminal(tmp_path: Path, words: tuple[st
 
 
 def test_what_is_not_utf8(tmp_path: Path) -> None:
-    data = encoded("GraphDef", {"node": [PLAIN_X, node("yyyyyyyy", "Neg", "x", T=FLOAT)]}).replace(b"yyyyyyyy", b"\xff\xfe\xc3(\xed\xa0\x80y")
+    data = encoded("GraphDef", {"node": [PLAIN_X, node("yyyyyyyy", "Neg", "x", T=FLOAT)]}).replace(
+        b"yyyyyyyy", b"\xff\xfe\xc3(\xed\xa0\x80y"
+    )
     (tmp_path / "net.pb").write_bytes(data)
     with pytest.raises(SourceError, match="UTF-8"):
         inspect(tmp_path / "net.pb")

@@ -116,7 +116,7 @@ class Builder:
         self._attrs[source.name] = attrs
         op, attrs = self._settle(source, attrs)
         _check_kinds(op, attrs, source)
-        if op in PRODUCTS:
+        if op in PRODUCTS and not _is_short(source):
             self._values[source.name] = [write_apart(self._graph, source.name, op, inputs, attrs)]
             return
         op, attrs = ops.canonical(op, attrs)
@@ -127,6 +127,8 @@ class Builder:
         attrs = self._library.with_graphs(source, op, attrs)
         if any(isinstance(value, Graph) for value in attrs.values()):
             attrs = {key: value for key, value in attrs.items() if key not in _IMPLIED}
+        if _is_short(source):
+            op = f"{op}WithTooFewInputs"
         node = self._place(source.name, op, inputs, attrs, guessed, Origin((source.name,), source.op), source.controls)
         if len(node.outputs) < count:
             raise SourceError(
@@ -288,6 +290,12 @@ _KINDS: tuple[tuple[type, tuple[type, ...]], ...] = (
     (tuple, (list,)),
 )
 """Kind of a default -> kinds that the attribute may have; the first match counts (a DType is a str, a bool an int)."""
+
+
+def _is_short(source: SourceNode) -> bool:
+    """Whether the node reads fewer tensors than its op takes: nothing that knows the op may look at it."""
+    known = signature(source.op)
+    return known is not None and len(source.inputs) < known.least_inputs
 
 
 def _check_kinds(op: str, attrs: dict[str, Any], source: SourceNode) -> None:

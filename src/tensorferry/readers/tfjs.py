@@ -85,20 +85,26 @@ def _read_topology(path: Path, topology: Mapping[str, Any], weights: Mapping[str
     return graph
 
 
-def _plain(value: Any, key: str) -> Any:
+_MOST_DEPTH = 150
+"""Objects and lists within each other: a function in an attribute of a function's node has some thirty."""
+
+
+def _plain(value: Any, key: str, depth: int = 0) -> Any:
     """JSON as protobuf writes it, in the form of `wire.named`: names with underscores, bytes out of base64, numbers out of text."""
+    if depth > _MOST_DEPTH:
+        raise SourceError(f"the topology is nested more than {_MOST_DEPTH} deep")
     if isinstance(value, Mapping):
         keep = key in ("attr", "ret", "controlRet", "arg_attr")  # maps from names, which stay as they are
-        return {name if keep else _with_underscores(name): _plain(each, name) for name, each in value.items()}
+        return {name if keep else _with_underscores(name): _plain(each, name, depth + 1) for name, each in value.items()}
     if isinstance(value, list):
-        if key == "s" and value and all(isinstance(each, int) for each in value):
+        if key == "s" and value and all(type(each) is int and 0 <= each < 256 for each in value):
             return bytes(value)  # the form of early converters
-        return [_plain(each, key) for each in value]
+        return [_plain(each, key, depth + 1) for each in value]
     if isinstance(value, str) and key in _BYTES:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return value.encode()
+            return value.encode("utf-8", "surrogatepass")
     return value
 
 

@@ -96,7 +96,7 @@ def encode(kind: str, data: Mapping[str, Any], depth: int = 0) -> Message:
                 entry = Message()
                 if not isinstance(key, str | bytes):
                     raise _wrong("key", key)
-                entry.data(1, key)
+                _put(entry, 1, "text", "key", key, depth)
                 _put(entry, 2, of, name, each, depth)
                 message.message(number, entry)
         else:

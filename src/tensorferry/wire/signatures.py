@@ -43,6 +43,11 @@ class Signature:
     inputs: tuple[Argument, ...]
     outputs: tuple[Argument, ...]
 
+    @property
+    def least_inputs(self) -> int:
+        """How many tensors it takes at least."""
+        return sum(not argument.count and not argument.listed for argument in self.inputs)
+
     def output_types(self, attrs: Mapping[str, Any]) -> list[DType]:
         return [dtype for argument in self.outputs for dtype in argument.types(attrs)]
 
