@@ -25,7 +25,7 @@ ROWS = (
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
     {"rereading"},
     {"check", "zoo", "inspection", "assessment", "origins", "delivery"},
-    {"report", "proof"},
+    {"report", "proof", "difference"},
     {"conversion"},
     {"__init__"},
     {"portrait"},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tensorferry.conversion import assess, convert, freeze, inspect, load, verify
+    from tensorferry.conversion import assess, convert, diff, freeze, inspect, load, verify
     from tensorferry.errors import FerryError
     from tensorferry.options import Options
     from tensorferry.report import Report, Verification
@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "assess",
     "convert",
+    "diff",
     "freeze",
     "inspect",
     "load",
@@ -35,6 +36,7 @@ __all__ = [
 _HOMES = {
     "assess": "conversion",
     "convert": "conversion",
+    "diff": "conversion",
     "freeze": "conversion",
     "inspect": "conversion",
     "load": "conversion",

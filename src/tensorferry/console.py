@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tensorferry.assessment import Assessment
+    from tensorferry.difference import Difference
     from tensorferry.errors import FerryError
     from tensorferry.inspection import Inspection, NodeRow
     from tensorferry.report import Frozen, Report, Verification
@@ -91,6 +92,9 @@ class Screen:
             return {kind: each.as_dict() for kind, each in assessments.items()}
 
         self._show("render_assessments", assessments, as_dict, source=source)
+
+    def show_difference(self, difference: Difference, *, everything: bool) -> None:
+        self._show("render_difference", difference, difference.as_dict, everything=everything)
 
     def show_catalog(self, models: Mapping[str, str]) -> None:
         self._show("render_catalog", models, lambda: dict(models))

@@ -43,6 +43,7 @@ from tensorferry.writers.variables import find_weights
 
 if TYPE_CHECKING:
     from tensorferry.assessment import Assessment
+    from tensorferry.difference import Difference, Model
     from tensorferry.inspection import Inspection
 
 PathLike = str | os.PathLike[str]
@@ -84,6 +85,37 @@ def _what_a_conversion_uses(graph: Graph) -> Graph | None:
     except FerryError as error:
         graph.notices.append(f"a conversion wants more to be named: {error.what}" + (f" ({error.why})" if error.why else ""))
         return None
+
+
+def diff(
+    before: PathLike,
+    after: PathLike,
+    *,
+    run: bool = False,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    progress: Progress | None = None,
+    **keywords: Any,
+) -> Difference:
+    """What sets one model apart from another, of any two formats; with `run`, their outputs on the same random inputs too.
+
+    `keywords` are the fields of Options that say which part of a model is meant; they hold for both, where they apply.
+    """
+    from tensorferry.difference import compare_models  # noqa: PLC0415 - a conversion does without it
+
+    options = Options.of(seed=seed, tolerance=tolerance, **keywords)
+    with _open(before, options, progress) as old, _open(after, options, progress) as new:
+        sides = [_model_at(origin, options) for origin in (old, new)]
+        return compare_models(*sides, run=run, seed=seed, tolerance=tolerance)
+
+
+def _model_at(origin: Origin, options: Options) -> Model:
+    from tensorferry.difference import Model  # noqa: PLC0415
+
+    about: dict[str, Any] = {"path": origin.name, "format": _format(origin), "size": origin.bytes}
+    if readers.detect(origin.path) in readers.VARIABLES_ONLY:
+        return Model(graph=None, weights=readers.variables(origin.path), **about)
+    return Model.of_graph(_load(origin.path, options), **about)
 
 
 def freeze(source: PathLike, target: PathLike, *, progress: Progress | None = None, **keywords: Any) -> Frozen:

@@ -225,6 +225,33 @@ def _describe_variable(name: str, tensor: Tensor) -> VariableRow:
     return VariableRow(name, tensor.dtype.value, tensor.shape, stored)
 
 
+def parameters_of(graph: Graph) -> dict[str, Tensor]:
+    """Name -> value of the constants that the outputs need and that were learnt, as far as types tell.
+
+    These are floats, and tables of text or of many numbers."""
+    found: dict[str, Tensor] = {}
+    for node in _walk(_needed(graph)):
+        for value in node.outputs:
+            if value.constant is not None and (_is_parameter(value) or _is_table(value)):
+                name, number = node.name, 0
+                while name in found:  # nested graphs have names of their own
+                    name, number = f"{node.name}#{number + 1}", number + 1
+                found[name] = value.constant
+    return found
+
+
+_TABLE_SIZE = 64
+
+
+def _is_table(value: Value) -> bool:
+    return bool(value.shape) and not value.dtype.is_float and _size(value) >= _TABLE_SIZE
+
+
+def tensor_count(graph: Graph | None) -> int:
+    """Nodes that the outputs need."""
+    return len(_needed(graph)) if graph is not None else 0
+
+
 def list_nodes(graph: Graph) -> tuple[NodeRow, ...]:
     """Every node in the graph's order, needed or not."""
     return tuple(_describe_node(index, node) for index, node in enumerate(graph.nodes))

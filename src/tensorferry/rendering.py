@@ -16,6 +16,7 @@ from tensorferry.assessment import Assessment, BackendRow, OpRow
 from tensorferry.check import Check
 from tensorferry.comparison import OutputError
 from tensorferry.cutting import advise
+from tensorferry.difference import Difference, WeightDifference
 from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
 from tensorferry.options import TARGETS
@@ -201,18 +202,22 @@ def _render_check(check: Check) -> list[RenderableType]:
     """A line for each output that was compared; nothing where none was."""
     if not check.outputs:
         return []
+    remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
+    return [*_render_outputs(check.outputs), *(Text(remark, style="red") for remark in remarks if remark)]
+
+
+def _render_outputs(outputs: Sequence[OutputError]) -> list[RenderableType]:
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("output", style="bold", overflow="fold", min_width=8)
     for title, width in (("max err", 8), ("mean err", 8), ("relative", 8), ("cosine", 11)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     table.add_column("", overflow="fold", min_width=2)
-    for output in check.outputs:
+    for output in outputs:
         figures = (output.max_absolute, output.mean_absolute, output.relative)
         shown = ["" if math.isnan(figure) else f"{figure:.2e}" for figure in figures]
         cosine = "" if math.isnan(output.cosine) else f"{output.cosine:.9f}"
         table.add_row(output.name, *shown, cosine, _mark(output))
-    remarks = [f"first wrong: {check.first_wrong}" if check.first_wrong else "", check.second_opinion]
-    return [table, *(Text(remark, style="red") for remark in remarks if remark)]
+    return [table]
 
 
 def _render_cost(report: Report) -> Text:
@@ -284,6 +289,61 @@ def _render_layers(inspection: Inspection) -> Table:
         table.add_row(*row)
     parameters = sum(layer.parameters for layer in inspection.layers)
     table.add_row("total", "", "", f"{parameters:,}", f"{inspection.macs:,}", "", style="bold")
+    return table
+
+
+# -- the difference ------------------------------------------------------------------------------------------------
+
+
+def render_difference(difference: Difference, *, everything: bool = False) -> RenderableType:
+    """Both models, then what differs: inputs and outputs, ops, weights, results."""
+    most = 10_000 if everything else 12
+    table = _grid()
+    for label, side in (("before", difference.before), ("after", difference.after)):
+        held = f"{side.nodes} nodes, {side.weights} weights, {side.parameters:,} parameters"
+        table.add_row(label, Text.assemble((clean(side.path), "bold"), f"  {side.format}, {format_bytes(side.size)}, {held}"))
+    for port in difference.ports:
+        table.add_row(port.role, Text.assemble((clean(port.name), "bold"), f"  {_change(port.before, port.after)}"))
+    for label, counts, style in (("ops gone", difference.ops_gone, "red"), ("ops added", difference.ops_added, "green")):
+        if counts:
+            table.add_row(label, Text(clean(format_counts(counts, most)), style=style))
+    told = [f"{difference.weights_same} the same" if difference.weights_same else ""]
+    told += [f"{difference.weights_renamed} of them under another name" if difference.weights_renamed else ""]
+    told += [f"{len(difference.weights)} differ" if difference.weights else ""]
+    told += [
+        f"{len(lone)} {word}" for lone, word in ((difference.weights_gone, "gone"), (difference.weights_added, "added")) if lone
+    ]
+    table.add_row("weights", ", ".join(each for each in told if each) or "none")
+    for label, lone in (("gone", difference.weights_gone), ("added", difference.weights_added)):
+        for weight in lone[:most]:
+            table.add_row(f"  {label}", Text.assemble((clean(weight.name), "bold"), f"  {weight.type}"))
+        if len(lone) > most:
+            table.add_row("", f"and {len(lone) - most} more")
+    verdict = Text("the same", style="green") if difference.same else Text("different", style="yellow")
+    parts: list[RenderableType] = [table]
+    if difference.weights:
+        parts += [Text(), _render_weights(difference.weights[:most])]
+        parts += [Text(f"and {len(difference.weights) - most} more (--all)")] if len(difference.weights) > most else []
+    if difference.outputs:
+        parts += [Text(), *_render_outputs(difference.outputs)]
+    return Group(*parts, Text(), verdict)
+
+
+def _change(before: str, after: str) -> str:
+    return f"{before} -> {after}" if before and after else (f"{before}, gone" if before else f"{after}, added")
+
+
+def _render_weights(weights: Sequence[WeightDifference]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("weight", style="bold", overflow="fold", min_width=8)
+    table.add_column("type", overflow="fold")
+    table.add_column("differing", justify="right", no_wrap=True)
+    table.add_column("max abs", justify="right", no_wrap=True)
+    for each in weights:
+        name = each.before if each.before == each.after else f"{each.before} / {each.after} (by {each.matched})"
+        kinds = each.before_type if each.before_type == each.after_type else f"{each.before_type} -> {each.after_type}"
+        figure = "" if each.max_absolute is None else f"{each.max_absolute:.2e}"
+        table.add_row(clean(name), kinds, f"{each.differing:,} of {each.elements:,}", figure)
     return table
 
 

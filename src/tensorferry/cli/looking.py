@@ -61,3 +61,34 @@ def check(screen: Screen, source: str, to: str, input_shape: tuple[str, ...], **
     screen.show_assessments(assessments, source)
     if not all(each.possible for each in assessments.values()):
         raise click.exceptions.Exit(2)
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@ORIGIN
+@click.option("--run", is_flag=True, help="Compare what both compute on the same random inputs, too.")
+@click.option(
+    "--tolerance", default=1e-4, show_default=True, help="With --run: accepted error, relative to an output's largest value."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="With --run: seed of the random values.")
+@click.option("--all", "everything", is_flag=True, help="List all that differs, not the first of each.")
+@FACE
+@command
+def diff(screen: Screen, before: str, after: str, everything: bool, **options: Any) -> None:
+    """Show what sets one model apart from another, of any formats: inputs, outputs, ops, weights.
+
+    Exit code 0 when they are the same, 1 when they differ, 2 when one cannot be read.
+
+    \b
+    Example:
+      tensorferry diff old.pb new.tflite --run
+    """
+    from tensorferry.conversion import diff as compare  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        progress("compare")
+        difference = compare(before, after, progress=progress, **options)
+    screen.show_difference(difference, everything=everything)
+    if not difference.same:
+        raise click.exceptions.Exit(1)
