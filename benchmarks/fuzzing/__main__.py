@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from fuzzing.running import Tally, run
-from fuzzing.seeds import Seed, our_seeds, tensorflow_seeds
+from fuzzing.seeds import Seed, our_seeds, real_seeds, tensorflow_seeds
 
 
 def main() -> int:
@@ -71,6 +71,7 @@ def _seeds(kept: Path | None, without_tensorflow: bool) -> list[Seed]:
         seeds = list(our_seeds(Path(folder) / "ours"))
         if not without_tensorflow:
             seeds += tensorflow_seeds(Path(folder) / "theirs")
+    seeds += real_seeds(Path(__file__).parents[3] / "shared" / "models")
     if kept is not None:
         kept.write_bytes(pickle.dumps(seeds))
     return seeds

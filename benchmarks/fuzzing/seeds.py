@@ -281,6 +281,33 @@ def meta_graph() -> dict[str, object]:
     return {"meta_info_def": {"tags": ["serve"]}, "graph_def": CALLS, "signature_def": {"serving_default": signature}}
 
 
+REAL = {
+    "tflite": ("tfm_hello_world", "coral_keras_lstm_mnist_ptq"),
+    "layers": ("basic_tfjs_golden_layers", "abalone_layers", "kp_standing_or_sitting"),
+    "tfjs": ("basic_tfjs_golden_graph", "tfjs_inference_td"),
+    "savedmodel": ("counter_sm", "model_string", "model_types", "half_plus_two_tf1", "tfjsnode_module_with_multiple_signatures"),
+    "h5": ("pose_classifier_h5",),
+    "keras": ("k3_kepler",),
+    "graphdef": ("mp_tf_graph_def", "edge_ai_crespum"),
+}
+"""Small ones of others' models, by the names of their folders."""
+
+
+def real_seeds(models: Path) -> Iterator[Seed]:
+    """Real models, where they are at hand."""
+    for kind, names in REAL.items():
+        for name in names:
+            files = files_in(models / name) if (models / name).is_dir() else {}
+            if kind in ("savedmodel", "layers", "tfjs"):
+                inner = next((path.rpartition("/")[0] for path in files if path.endswith(("saved_model.pb", "model.json"))), None)
+                if inner is not None:
+                    yield Seed(kind, files, inner)
+            else:
+                for path, data in files.items():
+                    if path.endswith((".tflite", ".h5", ".keras", ".pb")):
+                        yield Seed(kind, {path: data}, path)
+
+
 def tensorflow_seeds(work: Path) -> Iterator[Seed]:
     """What TensorFlow and Keras write; imports them."""
     from fuzzing.keras_seeds import keras_seeds  # noqa: PLC0415
