@@ -71,6 +71,22 @@ def test_an_unknown_rank_asks_for_a_shape():
     with pytest.raises(OptionError, match="unknown rank") as caught:
         sample_inputs(graph_with(a=(DType.FLOAT32, None)))
     assert "--shape a=" in caught.value.remedy
+    assert sample_inputs(graph_with(a=(DType.FLOAT32, None)), unknown=(4,))["a"].shape == (4,)
+
+
+def test_several_nets_in_one_graph_have_sizes_of_their_own():
+    """One is made for pictures of 24, one of 48, the third takes any."""
+    graph = graph_with(a=(DType.FLOAT32, ("n", "h", 2)), b=(DType.FLOAT32, ("m", "k", 2)), c=(DType.FLOAT32, ("l", "j", 2)))
+    for port, length in zip(graph.inputs, (24, 48, None), strict=True):
+        value = port.value
+        if length is not None:
+            shape = graph.constant(np.array([-1, length * 2], np.int32), f"{port.name}/shape")
+            kernel = graph.constant(np.zeros((length * 2, 3), np.float32), f"{port.name}/kernel")
+            flat = ops.add(graph, "Reshape", [value, shape]).output
+            value = ops.add(graph, "MatMul", [flat, kernel]).output
+        graph.outputs.append(Port(f"{port.name}_out", ops.add(graph, "Relu", [value]).output))
+    shapes = choose_shapes(graph)
+    assert (shapes["a"], shapes["b"]) == ((2, 24, 2), (2, 48, 2))
 
 
 @pytest.mark.parametrize("cast", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import Graph, Value
 from tensorferry.options import Options
 from tensorferry.rereading import NAME, compare_weights
-from tensorferry.sampling import choose_shapes, infer_over, load_inputs, sample_inputs
+from tensorferry.sampling import UNKNOWN_RANK, choose_shapes, infer_over, load_inputs, sample_inputs
 from tensorferry.tensor import Array, Tensor
 
 CONSTANT_COPIES = 3
@@ -50,14 +51,29 @@ class Prover:
         return check.check_target(kind, path, self._reference, self.options.tolerance)
 
     def _compute(self) -> None:
+        """On the inputs that are given or that fit the graph; where a rank is open, on a vector, if the graph can be run on one."""
+        try:
+            self._compute_on(None)
+        except OptionError:
+            open_rank = any(port.value.shape is None for port in self.graph.inputs)
+            if self.options.verify_inputs or not open_rank:
+                raise
+            with suppress(FerryError):
+                self._compute_on(UNKNOWN_RANK)
+            if self._reference is None:
+                raise
+
+    def _compute_on(self, unknown: tuple[int, ...] | None) -> None:
         given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else None
-        shapes = choose_shapes(self.graph) if given is None else {name: array.shape for name, array in given.items()}
+        shapes = (
+            choose_shapes(self.graph, unknown=unknown) if given is None else {name: array.shape for name, array in given.items()}
+        )
         needed = estimate_bytes(self.graph, shapes)
         if needed > self.options.verify_memory:
             limit = f"the limit of {self.options.verify_memory / 2**30:.1f} GiB (--verify-memory)"
             self._obstacle = f"it would take about {needed / 2**30:.1f} GiB, above {limit}"
             return
-        inputs = sample_inputs(self.graph, self.options.seed) if given is None else given
+        inputs = sample_inputs(self.graph, self.options.seed, unknown=unknown) if given is None else given
         try:
             self._reference = check.compute_reference(self.graph, inputs, self.options.reference)
             self._reference = replace(self._reference, signature=self.signature)

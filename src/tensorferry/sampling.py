@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,14 @@ from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Typed, Value, format_shape
 from tensorferry.tensor import Array, DType
 
-UNKNOWN_SIZES = (64, 32, 224, 28, 96, 128, 299, 16, 8, 4, 2, 1)
+UNKNOWN_SIZES = (64, 32, 224, 28, 96, 128, 299, 48, 24, 16, 8, 4, 2, 1)
 """Stand for an unknown inner size; the first that the graph's shapes agree with is taken. The sizes of usual nets, cheap first."""
+
+UNKNOWN_RANK = (4,)
+"""Stands for a shape of which nothing is known."""
+
+MOST_NETS = 8
+"""Inputs whose sizes are looked for one by one."""
 
 UNKNOWN_BATCH = 2
 """Stands for an unknown leading size: one more than 1, so that a batch fixed by mistake shows."""
@@ -31,14 +37,17 @@ _INDEX_OPS: Mapping[str, tuple[int, int]] = {"GatherV2": (1, 0), "Gather": (1, 0
 """Op -> (which input holds indices, which input is indexed)."""
 
 
-def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+def sample_inputs(
+    graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, *, unknown: tuple[int, ...] | None = None
+) -> dict[str, Array]:
     """Random values for every graph input, by public name: floats that reach the net in [-1, 1), integers that are valid where
     they index.
 
-    `sizes` gives numbers for named unknown sizes. Equal seeds give equal values. A variable has its first value.
+    `sizes` gives numbers for named unknown sizes, `unknown` a shape where the rank is open: OptionError without it.
+    Equal seeds give equal values. A variable has its first value.
     """
     generator = np.random.default_rng(seed)
-    shapes = choose_shapes(graph, sizes)
+    shapes = choose_shapes(graph, sizes, unknown=unknown)
     return {
         port.name: graph.states[port.name].first.array()
         if port.name in graph.states
@@ -47,14 +56,45 @@ def sample_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None =
     }
 
 
-def choose_shapes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
-    """A shape for every input, by public name: unknown sizes get numbers that the graph's own shapes agree with, if any do."""
-    candidates = [_fill_in(graph, dict(sizes or {}), standing) for standing in UNKNOWN_SIZES]
-    return next((shapes for shapes in candidates if _agrees(graph, shapes)), candidates[0])
+def choose_shapes(
+    graph: Graph, sizes: Mapping[str, int] | None = None, *, unknown: tuple[int, ...] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """A shape for every input, by public name: unknown sizes get numbers that the graph's own shapes agree with, if any do.
+
+    One number for all of them is tried first, then one for each input, which several nets in one graph need.
+    """
+    candidates = [_fill_in(graph, dict(sizes or {}), standing, unknown) for standing in UNKNOWN_SIZES]
+    found = next((shapes for shapes in candidates if _agrees(graph, shapes)), None)
+    if found is None and 1 < len(graph.inputs) <= MOST_NETS:
+        found = _choose_one_by_one(graph, candidates)
+    return found or candidates[0]
 
 
-def _fill_in(graph: Graph, sizes: dict[str, int], standing: int) -> dict[str, tuple[int, ...]]:
-    return {port.name: _shape(port, sizes, standing) for port in graph.inputs}
+def _fill_in(graph: Graph, sizes: dict[str, int], standing: int, unknown: tuple[int, ...] | None) -> dict[str, tuple[int, ...]]:
+    return {port.name: _shape(port, sizes, standing, unknown) for port in graph.inputs}
+
+
+def _choose_one_by_one(graph: Graph, candidates: Sequence[Mapping[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]] | None:
+    """For each input the first shape on which what hangs on it alone can run; None when all of them together cannot."""
+    chosen: dict[str, tuple[int, ...]] = {}
+    for port in graph.inputs:
+        part = _alone(graph, port)
+        fitting = (shapes[port.name] for shapes in candidates if _agrees(part, {port.name: shapes[port.name]}))
+        chosen[port.name] = next(fitting, candidates[0][port.name])
+    return chosen if _agrees(graph, chosen) else None
+
+
+def _alone(graph: Graph, port: Port) -> Graph:
+    """The part of the graph that needs no other input."""
+    part = graph.copy()
+    foreign = {each.value for each in part.inputs if each.name != port.name}
+    for node in part.nodes:
+        if any(value in foreign for value in node.inputs):
+            foreign.update(node.outputs)
+    part.inputs = [each for each in part.inputs if each.name == port.name]
+    part.outputs = [each for each in part.outputs if each.value not in foreign]
+    part.keep_nodes(lambda node: not node.outputs or not all(value in foreign for value in node.outputs))
+    return part
 
 
 def infer_over(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Graph | None:
@@ -86,8 +126,10 @@ def _agrees(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return len(batches) != 1 or all(isinstance(end, str) or end in batches for end in ends)
 
 
-def _shape(port: Port, sizes: dict[str, int], standing: int) -> tuple[int, ...]:
+def _shape(port: Port, sizes: dict[str, int], standing: int, unknown: tuple[int, ...] | None) -> tuple[int, ...]:
     value = port.value
+    if value.shape is None and unknown is not None:
+        return unknown
     if value.shape is None:
         raise OptionError(
             f"input '{port.name}' has an unknown rank, so no values can be made for it",

@@ -320,6 +320,13 @@ def _binary(
     )
 
 
+def _js_sum(node: Node) -> list[JsNode]:
+    """TensorFlow joins texts by this op too; TensorFlow.js adds numbers."""
+    if node.output.dtype is DType.STRING:
+        raise Declined("TensorFlow.js's AddV2 does not take string")
+    return same_in_tfjs(node)
+
+
 INTS = (np.int32, np.int64)
 ALL_INTS = (np.int8, np.int16, *INTS, np.uint8, np.uint16, np.uint32, np.uint64)
 
@@ -354,6 +361,7 @@ BINARY = (
         ADD,
         _wrapping_examples(*ALL_INTS, fused=True),
         fold=add_dims,
+        to_tfjs=_js_sum,
         aliases=("Add",),
         widens=WIDER_OR_BITS,
         wraps=True,

@@ -40,13 +40,16 @@ class LiteKernel:
     def accepts(self, dtype: DType) -> bool:
         return dtype in self.dtypes
 
+    def _could_cast(self, dtype: DType) -> bool:
+        return DType.FLOAT32 in self.dtypes and dtype is not DType.STRING
+
     def check(self, node: Node) -> None:
         """Declined when the node's element type or rank is beyond the kernel."""
         value = node.inputs[self.data]
         if not self.accepts(value.dtype):
             raise Declined(
                 f"TensorFlow Lite's {self.name} does not take {value.dtype}",
-                remedy="cast its input to float32 in the source model" if DType.FLOAT32 in self.dtypes else "",
+                remedy="cast its input to float32 in the source model" if self._could_cast(value.dtype) else "",
                 attributes=f"T={value.dtype}",
             )
         for each in node.inputs:
