@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tensorferry.archives.limits import BoundedFile
 from tensorferry.errors import OptionError, SourceError
 from tensorferry.ir import Graph
 from tensorferry.readers.keras.description import KerasModel
@@ -139,16 +140,16 @@ def _parse_json(text: bytes, path: Path) -> Any:
 
 def _holds_model(file: SourceFile) -> bool:
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with BoundedFile(file.path) as opened, zipfile.ZipFile(opened) as archive:
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, SourceError):
         return False
     return _CONFIG in names and (_WEIGHTS in names or _METADATA in names)
 
 
 def _from_zip(file: SourceFile) -> Parts:
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with BoundedFile(file.path) as opened, zipfile.ZipFile(opened) as archive:
             config = _parse_json(_member(archive, file, _CONFIG, _MOST_CONFIG), file.path)
             metadata = (
                 _parse_json(_member(archive, file, _METADATA, _MOST_CONFIG), file.path) if _METADATA in archive.namelist() else {}
