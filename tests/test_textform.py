@@ -129,3 +129,14 @@ def test_fields_have_the_numbers_of_the_messages() -> None:
     for name, message in known.items():
         theirs = {field.name: field.number for field in message.DESCRIPTOR.fields}
         assert {field: number for field, (number, _, _) in MESSAGES[name].items()}.items() <= theirs.items()
+
+
+def test_names_of_types_in_brackets() -> None:
+    """As collections of a MetaGraph hold messages of any type."""
+    text = 'value { [type.googleapis.com/tensorflow.AssetFileDef] { filename: "a" } } value { [ext.name]: 3 } rest: 1'
+    first, second = parse(text)["value"]
+    assert first == {"[type.googleapis.com/tensorflow.AssetFileDef]": {"filename": b"a"}}
+    assert second == {"[ext.name]": 3} and parse(text)["rest"] == 1
+    for broken in ("[type", "[]: 1", "[a b", "[a{"):
+        with pytest.raises(SourceError):
+            parse(broken)

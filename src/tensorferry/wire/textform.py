@@ -64,10 +64,7 @@ class _Parser:
             raise self._wrong(f"messages are nested more than {_MOST_DEPTH} deep")
         found: dict[str, Any] = {}
         while self._value != closing or self._kind == "text":
-            if self._kind != "word":
-                raise self._wrong("the name of a field is missing")
-            name = self._value
-            self._next()
+            name = self._name()
             values, several = self._field(depth)
             if name in found or several:
                 before = found.get(name, [])
@@ -77,6 +74,24 @@ class _Parser:
             if self._value in (",", ";") and self._kind == "sign":
                 self._next()
         return found
+
+    def _name(self) -> str:
+        """A field's name; in brackets the name of a type, whose message follows, or of an extension."""
+        if self._kind == "sign" and self._value == "[":
+            pieces = []
+            self._next()
+            while self._kind in ("word", "number") or (self._kind == "sign" and self._value == "/"):
+                pieces.append(self._value)
+                self._next()
+            if self._value != "]" or not pieces:
+                raise self._wrong("the name of a type is cut off")
+            self._next()
+            return f"[{''.join(pieces)}]"
+        if self._kind != "word":
+            raise self._wrong("the name of a field is missing")
+        name = self._value
+        self._next()
+        return name
 
     def _field(self, depth: int) -> tuple[list[Any], bool]:
         """(values, whether they stand in brackets)."""
