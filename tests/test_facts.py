@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from small_graphs import freeze, small_net
-from tensorferry import inspect
+from tensorferry import convert, diff, inspect
 from tensorferry.cli import app
-from tensorferry.readers import read
+from tensorferry.errors import FerryError, SourceError
+from tensorferry.readers import read, variables
 
 MODELS = Path(__file__).parent.parent.parent / "shared" / "models"
 
@@ -127,3 +128,63 @@ def test_a_tensorflow_lite_file_tells_its_subgraphs_and_metadata():
     assert [(each.name, each.nodes, each.inputs, each.outputs) for each in facts.functions] == [("main", 3, 1, 1)]
     assert facts.metadata["min_runtime_version"] == "1.5.0"
     assert [(each.name, each.chosen) for each in facts.signatures] == [("serving_default", True)]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_numpy_archive_lists_its_arrays_and_compares(tmp_path, save):
+    values = {"dense/kernel": np.asfortranarray(np.arange(12, dtype=np.float32).reshape(3, 4)), "count": np.array([1, 2], ">i8")}
+    save(tmp_path / "weights ü.npz", **values)
+    told = inspect(tmp_path / "weights ü.npz")
+    assert {each.name: (each.dtype, each.shape) for each in told.variables} == {
+        "dense/kernel": ("float32", (3, 4)),
+        "count": ("int64", (2,)),
+    }
+    for name, tensor in variables(tmp_path / "weights ü.npz").items():
+        np.testing.assert_array_equal(tensor.array(), values[name])
+    values["dense/kernel"][1, 2] += 0.5
+    np.savez(tmp_path / "other.npz", **values)
+    (changed,) = diff(tmp_path / "weights ü.npz", tmp_path / "other.npz").weights
+    assert (changed.before, changed.max_absolute, changed.differing) == ("dense/kernel", 0.5, 1)
+
+
+def test_python_objects_in_a_numpy_archive_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "evil.npz", a=np.array([{"x": 1}], object), allow_pickle=True)
+    with pytest.raises(SourceError, match="cannot be read") as caught:
+        inspect(tmp_path / "evil.npz")
+    assert "never loaded" in str(caught.value)
+
+
+def test_a_spoilt_numpy_archive_is_an_error_or_gives_the_same_numbers(tmp_path):
+    np.savez(tmp_path / "whole.npz", a=np.arange(1000, dtype=np.float32))
+    data = (tmp_path / "whole.npz").read_bytes()
+    refused = 0
+    for place in range(0, len(data), 23):
+        spoilt = bytearray(data)
+        spoilt[place] ^= 0xFF
+        (tmp_path / "spoilt.npz").write_bytes(spoilt)
+        try:
+            (array,) = (tensor.array() for tensor in variables(tmp_path / "spoilt.npz").values())
+        except FerryError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(array, np.arange(1000, dtype=np.float32))
+    assert refused > len(data) // 23 * 0.9
+
+
+def test_weights_written_by_convert_are_those_of_the_source(tmp_path):
+    source = freeze(tmp_path / "net.pb", small_net)
+    convert(source, tmp_path / "weights.npz", verify=False)
+    found = diff(source, tmp_path / "weights.npz")
+    assert (found.weights, found.weights_gone, found.ops_gone) == ((), (), {})
+    assert found.weights_same > 0
+
+
+def test_keras_weights_alone_are_listed(tmp_path):
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="first")])
+    model.save_weights(tmp_path / "only.weights.h5")
+    told = inspect(tmp_path / "only.weights.h5")
+    assert sorted(each.shape for each in told.variables) == [(3, 4), (4,)]
+    assert "--architecture" in told.notices[0]
+    (tmp_path / "net.json").write_text(model.to_json())
+    assert inspect(tmp_path / "only.weights.h5", architecture=tmp_path / "net.json").parameters == 16

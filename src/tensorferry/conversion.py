@@ -69,10 +69,9 @@ def inspect(path: PathLike, *, progress: Progress | None = None, **keywords: Any
     options = Options.of(**keywords)
     with _open(path, options, progress) as origin:
         about: dict[str, Any] = {"path": origin.name, "size": origin.bytes, "format": _format(origin)}
-        kind = readers.detect(origin.path)
-        if kind in readers.VARIABLES_ONLY:
-            notice = f"weights only: {readers.VARIABLES_ONLY[kind]}"
-            return inspect_variables(readers.variables(origin.path), notice=notice, **about)
+        alone = readers.why_variables_only(origin.path, architecture=options.architecture is not None)
+        if alone is not None:
+            return inspect_variables(readers.variables(origin.path), notice=f"weights only: {alone}", **about)
         graph = _read(origin.path, options, any_signature=True)
         return inspect_graph(graph, selected=_what_a_conversion_uses(graph), **about)
 
@@ -109,11 +108,21 @@ def diff(
         return compare_models(*sides, run=run, seed=seed, tolerance=tolerance)
 
 
+_WITH_SIGNATURES = ("savedmodel", "metagraph", "tflite")
+
+
 def _model_at(origin: Origin, options: Options) -> Model:
     from tensorferry.difference import Model  # noqa: PLC0415
 
     about: dict[str, Any] = {"path": origin.name, "format": _format(origin), "size": origin.bytes}
-    if readers.detect(origin.path) in readers.VARIABLES_ONLY:
+    kind = readers.detect(origin.path)
+    if kind not in _WITH_SIGNATURES:
+        options = replace(options, signature=None, tags=None)
+    if kind not in ("graphdef", "metagraph", "keras"):
+        options = replace(options, checkpoint=None)
+    if kind != "keras":
+        options = replace(options, architecture=None)
+    if readers.why_variables_only(origin.path, architecture=options.architecture is not None) is not None:
         return Model(graph=None, weights=readers.variables(origin.path), **about)
     return Model.of_graph(_load(origin.path, options), **about)
 

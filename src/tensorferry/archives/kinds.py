@@ -34,7 +34,7 @@ _CHECKSUM = slice(148, 156)
 
 
 def kind_of_archive(path: Path) -> str | None:
-    """A key of KINDS; None for everything else, and for a `.keras` file: that is a zip archive, and a model as it is."""
+    """A key of KINDS; None for everything else, and for `.keras` and `.npz` files: zip archives that are a model as they are."""
     try:
         with path.open("rb") as file:
             head = file.read(BLOCK)
@@ -42,7 +42,7 @@ def kind_of_archive(path: Path) -> str | None:
         return None  # whoever reads it says why
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
-            return None if kind == "zip" and _is_keras(path) else kind
+            return None if kind == "zip" and (_is_keras(path) or is_numpy(path)) else kind
     return "tar" if is_tar_header(head) else None
 
 
@@ -58,9 +58,19 @@ def is_tar_header(block: bytes) -> bool:
 
 
 def _is_keras(path: Path) -> bool:
+    names = _members(path)
+    return "config.json" in names and bool({"model.weights.h5", "metadata.json"} & names)
+
+
+def is_numpy(path: Path) -> bool:
+    """Whether everything in a zip archive is an array."""
+    names = _members(path)
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _members(path: Path) -> set[str]:
     try:
         with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
+            return set(archive.namelist())
     except (FerryError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
-    return "config.json" in names and bool({"model.weights.h5", "metadata.json"} & names)
+        return set()

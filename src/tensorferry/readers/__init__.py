@@ -12,7 +12,9 @@ from tensorferry.readers.description import describe_values
 from tensorferry.readers.detect import FORMATS, VARIABLES_ONLY, Source, recognize
 from tensorferry.readers.graphdef import read_graphdef
 from tensorferry.readers.keras import read_keras
+from tensorferry.readers.keras.files import WEIGHTS_ALONE, weights_alone
 from tensorferry.readers.manifests import read_weights
+from tensorferry.readers.npz import read_npz
 from tensorferry.readers.savedmodel import read_metagraph, read_savedmodel, signature_names
 from tensorferry.readers.tfjs import read_graph_model, read_old_graph_model
 from tensorferry.readers.tfjs_layers import read_layers_model
@@ -21,7 +23,7 @@ from tensorferry.readers.tflite.reader import signature_names as lite_signatures
 from tensorferry.readers.variables import NamedValues, Values, restore_variables
 from tensorferry.tensor import Tensor
 
-__all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables", "wanted_signatures"]
+__all__ = ["FORMATS", "VARIABLES_ONLY", "detect", "read", "variables", "wanted_signatures", "why_variables_only"]
 
 
 def detect(path: str | os.PathLike[str]) -> str:
@@ -102,15 +104,28 @@ def variables(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     source = recognize(path)
     if source.kind == "tfjs-weights":
         return read_weights(source.file)
+    if source.kind == "npz":
+        return read_npz(source.file)
     if source.kind == "checkpoint":
         values = open_checkpoint(source.file.path)
         return {name: values.tensor(name) for name, (dtype, _shape) in values.describe().items() if dtype.width}
+    if source.kind == "keras" and (weights := weights_alone(source.file)) is not None:
+        return weights
     raise SourceError(f"'{path}' is a {FORMATS[source.kind]}, not variables alone")
+
+
+def why_variables_only(path: str | os.PathLike[str], *, architecture: bool = False) -> str | None:
+    """How to go on with what holds variables alone; None for what can be read as a graph, such as
+    Keras weights with an architecture."""
+    source = recognize(path)
+    if source.kind == "keras" and not architecture and weights_alone(source.file) is not None:
+        return WEIGHTS_ALONE
+    return VARIABLES_ONLY.get(source.kind)
 
 
 def _values(checkpoint: Path) -> Values:
     """The values of variables: of a checkpoint, or of a source that holds nothing else."""
-    if checkpoint.is_file() and checkpoint.suffix == ".json":
+    if checkpoint.is_file() and checkpoint.suffix in (".json", ".npz"):
         return NamedValues(variables(checkpoint))
     return open_checkpoint(checkpoint)
 

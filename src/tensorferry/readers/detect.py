@@ -15,6 +15,7 @@ from tensorferry.errors import SourceError
 from tensorferry.readers.checkpoint import LISTING, find_prefix, has_checkpoint, is_part, main_file
 from tensorferry.readers.keras.files import is_architecture, is_keras
 from tensorferry.readers.manifests import is_layers_model, is_list_of_files, is_manifest
+from tensorferry.readers.npz import is_npz
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.wire.named import encode
 from tensorferry.wire.protobuf import DELIMITED, VARINT, Field, Span, fields, whole
@@ -32,6 +33,7 @@ FORMATS = {
     "checkpoint": "TensorFlow checkpoint",
     "tflite": "TensorFlow Lite model",
     "keras": "Keras model",
+    "npz": "NumPy archive of arrays",
 }
 """Kinds of sources that can be read, with the name a person knows them by."""
 
@@ -40,6 +42,7 @@ VARIABLES_ONLY = {
         "give the graph they belong to and name them with --checkpoint, write them as .npz, or build PoseNet of them with "
         "'tensorferry zoo'"
     ),
+    "npz": "give the graph they belong to and name them with --checkpoint",
     "checkpoint": (
         "name the graph (.pb, or the checkpoint's .meta) and give the checkpoint with --checkpoint, or write them as .npz"
     ),
@@ -110,6 +113,14 @@ def is_model(path: Path) -> bool:
     return _holds_nodes(whole(source.file.view))
 
 
+_OWN: tuple[tuple[str, Callable[[bytes, SourceFile], bool]], ...] = (
+    ("tflite", lambda head, _file: head[4:8] == _LITE_MAGIC),
+    ("keras", is_keras),
+    ("npz", is_npz),
+)
+"""Kinds that tell themselves by their first bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Something that can be read: its kind and its open file; of a SavedModel that is `saved_model.pb`."""
@@ -129,10 +140,9 @@ def recognize(path: str | os.PathLike[str]) -> Source:
     if not file.size:
         raise SourceError(f"'{place}' is empty", remedy="copy or download it again")
     head = bytes(file.view[:_HEAD])
-    if head[4:8] == _LITE_MAGIC:
-        return Source("tflite", file)
-    if is_keras(head, file):
-        return Source("keras", file)
+    for kind, matches in _OWN:
+        if matches(head, file):
+            return Source(kind, file)
     for foreign in _FOREIGN:
         if foreign.matches(head, file):
             raise _not_a_graph(place, foreign.what, foreign.remedy)

@@ -29,7 +29,7 @@ _MOST_WEIGHTS = 4 << 30
 _MOST_INFLATED = 1100
 """Deflate makes at most 1032 bytes of one."""
 
-_WEIGHTS_ALONE = "name the architecture, which model.to_json() gives, with --architecture FILE.json"
+WEIGHTS_ALONE = "name the architecture, which model.to_json() gives, with --architecture FILE.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
     parts = _open(file)
     if parts.config is None:
         if architecture is None:
-            raise SourceError(f"'{file.path}' holds weights without the model's architecture", remedy=_WEIGHTS_ALONE)
+            raise SourceError(f"'{file.path}' holds weights without the model's architecture", remedy=WEIGHTS_ALONE)
         other = _open(SourceFile(architecture))
         parts = Parts(other.config, other.version or parts.version, parts.weights)
     elif architecture is not None:
@@ -76,11 +76,19 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
     elif weights is not None:
         raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --checkpoint")
     if parts.config is None or parts.weights is None:
-        raise SourceError("architecture and weights do not lie in the files that were named", remedy=_WEIGHTS_ALONE)
+        raise SourceError("architecture and weights do not lie in the files that were named", remedy=WEIGHTS_ALONE)
     model = parse_model(parts.config, parts.version)
     check_known(model)
     assign_weights(model, parts.weights)
     return model
+
+
+def weights_alone(file: SourceFile) -> dict[str, Tensor] | None:
+    """Path in the file -> weight, of a file that has no architecture; None for one that has."""
+    parts = _open(file)
+    if parts.config is not None or parts.weights is None:
+        return None
+    return parts.weights.everything()
 
 
 def assign_weights(model: KerasModel, file: Hdf5) -> None:

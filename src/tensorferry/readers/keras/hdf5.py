@@ -72,6 +72,10 @@ class _Window(io.RawIOBase):
         return len(data)
 
 
+_MOST_GROUPS = 1 << 16
+_DEEPEST = 64
+
+
 class Hdf5:
     """An HDF5 file, or one that lies within another file."""
 
@@ -113,6 +117,22 @@ class Hdf5:
         """What lies in a group."""
         node = self.group(path)
         return [] if node is None else self._guarded(lambda: [str(each) for each in node], path)
+
+    def everything(self) -> dict[str, Tensor]:
+        """Each dataset of numbers with its path. SourceError where groups lead into each other."""
+        found: dict[str, Tensor] = {}
+        pending, seen = [""], 0
+        while pending:
+            path, seen = pending.pop(), seen + 1
+            if seen > _MOST_GROUPS or path.count("/") > _DEEPEST:
+                raise self._broken(path, "its groups lie in each other without end")
+            for name in reversed(self.names(path)):
+                inner = f"{path}/{name}".lstrip("/")
+                if self.group(inner) is not None:
+                    pending.append(inner)
+                else:
+                    found[inner] = self.tensor(inner)
+        return dict(sorted(found.items()))
 
     def tensor(self, path: str) -> Tensor:
         """A dataset. SourceError where there is none, or none of numbers."""
