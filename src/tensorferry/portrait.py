@@ -26,8 +26,12 @@ def add_facts(table: Table, facts: Facts, *, everything: bool = False) -> None:
         table.add_row("signature", _signature(signature, alone=len(facts.signatures) == 1))
     most = _MANY if everything else _FEW
     if facts.functions:
-        names = [f"{each.name} ({each.nodes} nodes)" for each in sorted(facts.functions, key=lambda each: -each.nodes)]
-        table.add_row("functions", clean(f"{len(names)}:  {_listed(names, most)}"))
+        largest = sorted(facts.functions, key=lambda each: -each.nodes)
+        table.add_row("functions", f"{len(largest)}")
+        for function in largest[:most]:
+            _row(table, "", function.name, f"  {function.nodes} nodes")
+        if len(largest) > most:
+            table.add_row("", Text(f"and {len(largest) - most} smaller ones", style="dim"))
     if facts.layers:
         counts = Counter(layer.kind for layer in facts.layers).most_common()
         table.add_row("layers", clean(f"{len(facts.layers)}:  " + _listed([f"{count} {kind}" for kind, count in counts], most)))
@@ -91,7 +95,7 @@ def _add_variables(table: Table, variables: Sequence[VariableFact], most: int) -
         table.add_row("", Text(f"and {len(variables) - most} more", style="dim"))
 
 
-_ROLES = {"optimizer": "an optimiser's", "counter": "counters"}
+_ROLES = {"optimizer": "an optimiser's", "counter": "counters", "metric": "of metrics"}
 
 
 def _listed(names: Sequence[str], most: int) -> str:

@@ -96,6 +96,8 @@ def role_of(key: str) -> str:
     name = variable_name(key)
     if name.rpartition("/")[2] in _COUNTERS:
         return "counter"
+    if "keras_api/metrics/" in name:
+        return "metric"
     if any(slot in key for slot in _SLOTS):
         return "optimizer"
     return ""
