@@ -6,7 +6,6 @@ prints exactly that and ends with the error's exit code; no traceback reaches a 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -132,5 +131,7 @@ class VerificationError(FerryError):
 
 def nearest(wanted: str, known: Iterable[str]) -> str:
     """`did you mean 'image'?`, or nothing where no name is near."""
+    import difflib  # noqa: PLC0415 - only who errs waits for it
+
     near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else ""

@@ -88,7 +88,7 @@ def _add_variables(table: Table, variables: Sequence[VariableFact], most: int) -
     roles = Counter(each.role for each in variables if each.role)
     beside = ", ".join(f"{count} of them {_ROLES.get(role, role)}" for role, count in roles.items())
     table.add_row("variables", f"{len(variables)}" + (f", {beside}" if beside else ""))
-    for each in variables[:most]:
+    for each in sorted(variables, key=lambda each: bool(each.role))[:most]:
         role = f"  {each.role}" if each.role else ""
         _row(table, "", each.name, f"  {each.dtype} {_format_dims(each.shape)}{role}")
     if len(variables) > most:

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
 def convert(screen: Screen, source: str, targets: tuple[str, ...], input_shape: tuple[str, ...], **options: Any) -> None:
     """Convert a model to TensorFlow Lite, TensorFlow.js or both, and prove the result.
 
-    SOURCE is a graph (.pb, .pbtxt), a SavedModel or TensorFlow.js folder, or the .meta file of a checkpoint; found by content;
-    or a zip or tar archive of one, or the http(s) address of any.
+    SOURCE is a graph (.pb, .pbtxt), a SavedModel, a checkpoint, a Keras, TensorFlow.js or TensorFlow Lite model, a zip or tar
+    archive of one, or the http(s) address of any; what it is follows from its content.
 
     \b
     Example:
