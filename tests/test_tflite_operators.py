@@ -120,6 +120,20 @@ def test_a_sequence_lstm(form, major, tmp_path):
     assert any("call begins with zeros" in notice for notice in graph.notices)
 
 
+@pytest.mark.parametrize("form", [{}, {"coupled": True}], ids=["one op", "written out"])
+def test_a_sequence_lstm_with_an_open_batch(form, tmp_path):
+    """LiteRT wants the state's size to follow; what is read begins with as many zeros as there are rows."""
+    options = {"fused_activation_function": "TANH", "time_major": False}
+    file = one("UNIDIRECTIONAL_SEQUENCE_LSTM", lstm_inputs((-1, STEPS, WIDTH), **form), [(-1, STEPS, UNITS)], options)
+    graph = select(readers.read(file.write(tmp_path / "net.tflite")))
+    x = some(BATCH, STEPS, WIDTH)
+    both = evaluate_graph(graph, {"x0": x})["y0"]
+    np.testing.assert_allclose(both[1:], evaluate_graph(graph, {"x0": x[1:]})["y0"], rtol=1e-5, atol=1e-6)
+    file.subgraphs[0]["tensors"][0] |= {"shape": [BATCH, STEPS, WIDTH], "shape_signature": [BATCH, STEPS, WIDTH]}
+    expected = litert.run_plain(file.write(tmp_path / "fixed.tflite"), {"x0": x}).outputs["y0"]
+    np.testing.assert_allclose(both, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("form", [{}, {"coupled": True, "peephole": True, "projected": True}], ids=["plain", "all"])
 def test_an_lstm_of_one_step_keeps_its_state(form, tmp_path):
     out = OUT if form.get("projected") else UNITS
@@ -292,6 +306,52 @@ def test_a_reduction_by_a_subgraph(tmp_path):
     np.testing.assert_allclose(evaluate_graph(graph, feeds)["y0"], feeds["x0"].sum(1) + 0.5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["ADD", "MAXIMUM", "MUL"])
+def test_windows(kind, tmp_path):
+    parts = [np.asarray(each, np.int64) for each in ([2, 3], [2, 1], [1, 2])]
+    start = np.asarray({"ADD": 0, "MAXIMUM": -9, "MUL": 1}[kind], np.float32)
+    file = one("REDUCE_WINDOW", [(5, 8), start, *parts], [(2, 4)], {"reduce_function": kind})
+    assert_same(file.write(tmp_path / "net.tflite"))
+
+
+def test_windows_of_stablehlo(tmp_path):
+    options = {
+        "window_dimensions": [2, 3],
+        "window_strides": [2, 1],
+        "base_dilations": [2, 1],
+        "window_dilations": [1, 2],
+        "padding": [1, 0, 2, 1],
+        "body_subgraph_index": 1,
+    }
+    file = one("STABLEHLO_REDUCE_WINDOW", [(3, 6), np.array([0], np.float32)], [(3, 5)], options)
+    body = file.graph("sum")
+    numbers = [file.tensor((), graph=body, role="input"), file.tensor((), graph=body, role="input")]
+    file.operator("STABLEHLO_ADD", numbers, [file.tensor((), graph=body, role="output")], graph=body)
+    assert_same(file.write(tmp_path / "net.tflite"))
+
+
+def test_slices_from_computed_places(tmp_path):
+    options = {
+        "offset_dims": [1, 2],
+        "collapsed_slice_dims": [1],
+        "start_index_map": [0, 1],
+        "index_vector_dim": 1,
+        "slice_sizes": [2, 1, 3],
+    }
+    places = np.array([[0, 1], [3, 0], [1, 2], [9, 1]], np.int32)
+    file = one("STABLEHLO_GATHER", [(4, 3, 5), places], [(4, 2, 3)], options)
+    assert_same(file.write(tmp_path / "net.tflite"))
+
+
+@pytest.mark.parametrize("combiner", ["SUM", "MEAN", "SQRTN"])
+def test_sums_of_looked_up_rows(combiner, tmp_path):
+    ids = np.array([1, 3, 0, 2], np.int32)
+    indices = np.array([[0, 0], [2, 0], [2, 1], [2, 3]], np.int32)
+    inputs = [ids, indices, np.array([3, 4], np.int32), np.array([1, 2, 4, 0.5], np.float32), (4, 5)]
+    file = one("EMBEDDING_LOOKUP_SPARSE", inputs, [(3, 5)], {"combiner": combiner})
+    assert_same(file.write(tmp_path / "net.tflite"))
+
+
 def test_a_slice_whose_end_is_counted_from_its_beginning(tmp_path):
     ends = [np.asarray(each, np.int32) for each in ([1, 2], [2, 3], [1, 1])]
     file = one("STRIDED_SLICE", [(4, 7), *ends], [(2, 3)], {"offset": True}, version=8)
@@ -453,7 +513,6 @@ def test_every_operator_is_known_or_refused_by_name(tmp_path):
 
 
 REFUSED = {
-    *("CONCAT_EMBEDDINGS", "EMBEDDING_LOOKUP_SPARSE", "LSH_PROJECTION", "SKIP_GRAM", "REDUCE_WINDOW"),
-    *("STABLEHLO_CONVOLUTION", "STABLEHLO_CUSTOM_CALL", "STABLEHLO_GATHER", "STABLEHLO_REDUCE_WINDOW"),
+    *("CONCAT_EMBEDDINGS", "LSH_PROJECTION", "SKIP_GRAM", "STABLEHLO_CONVOLUTION", "STABLEHLO_CUSTOM_CALL"),
     *("STABLEHLO_RNG_BIT_GENERATOR", "STABLEHLO_SCATTER", "STABLEHLO_SORT"),
 }

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from tensorferry.ir import Graph, Origin, Port, Value
 from tensorferry.readers.metagraph import Signature, choose_signature
-from tensorferry.readers.tflite import control, convolution, custom, elementwise, recurrent, reductions, shapes, stablehlo, state
+from tensorferry.readers.tflite import (
+    control,
+    convolution,
+    custom,
+    elementwise,
+    recurrent,
+    reductions,
+    shapes,
+    stablehlo,
+    state,
+    windows,
+)
 from tensorferry.readers.tflite.building import Session, SubgraphReader
 from tensorferry.readers.tflite.facts import describe_file
 from tensorferry.readers.tflite.model import LiteModel, SignatureRecord, SubgraphRecord, read_model
@@ -20,7 +31,7 @@ _NAMELESS = "main"
 
 def rules() -> dict[str, Rule]:
     """What each builtin operator means, by its name."""
-    families = (elementwise, convolution, shapes, reductions, control, state, recurrent, stablehlo)
+    families = (elementwise, convolution, shapes, reductions, control, state, recurrent, stablehlo, windows)
     return {name: rule for family in families for name, rule in family.RULES.items()}
 
 
@@ -48,6 +59,8 @@ def read_tflite(file: SourceFile, *, signature: str | None = None, any_will_do: 
     _hold_effects(graph, reader.effects)
     graph.signature = chosen.key if chosen is not None and chosen.key else _NAMELESS
     graph.notices += session.notices
+    if any(tensor.quantized and tensor.dtype.width <= 2 for tensor in record.tensors):
+        graph.notices.append("the file is quantised: its weights become float32, what it computes is rounded to its steps")
     describe_file(graph.facts, model, chosen)
     return graph
 

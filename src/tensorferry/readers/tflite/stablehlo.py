@@ -176,7 +176,7 @@ def _cube_root(step: Step) -> Value:
     return step.make("Mul", step.make("Sign", x), step.make("Pow", step.make("Abs", x), 1 / 3))
 
 
-_REDUCTIONS = {
+REDUCTIONS = {
     "STABLEHLO_ADD": ("Sum", "AddV2"),
     "STABLEHLO_MULTIPLY": ("Prod", "Mul"),
     "STABLEHLO_MAXIMUM": ("Max", "Maximum"),
@@ -186,14 +186,18 @@ _REDUCTIONS = {
 }
 
 
+def body_operation(step: Step) -> str:
+    """The one operator of the subgraph that combines two elements; "" when there are several."""
+    with step.reader.session.inside(step.options.number("body_subgraph_index")) as body:
+        return body.operators[0].name if len(body.operators) == 1 else ""
+
+
 def _reduce(step: Step) -> Sequence[Value]:
     """Of one tensor, by an operation that is one operator."""
-    session = step.reader.session
-    with session.inside(step.options.number("body_subgraph_index")) as body:
-        kind = body.operators[0].name if len(body.operators) == 1 else ""
-    if kind not in _REDUCTIONS or step.count != 2:
+    kind = body_operation(step)
+    if kind not in REDUCTIONS or step.count != 2:
         raise step.refusal("it reduces by more than one simple operation")
-    reduce, combine = _REDUCTIONS[kind]
+    reduce, combine = REDUCTIONS[kind]
     made = step.make(reduce, step.input(0), int32s(*_ints(step, "dimensions")), keep_dims=False)
     return [step.make(combine, made, step.input(1))]
 
