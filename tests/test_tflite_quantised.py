@@ -88,7 +88,7 @@ def build(name, dtype):
             numbers.append(file.tensor(each, dtype, name=f"x{place}", role="input", scale=scale, zero=zero))
     scale, zero = grid(dtype, wanted, "output")
     output = file.tensor(shape, dtype, name="y", role="output", scale=scale, zero=zero)
-    file.operator(name, numbers, [output], options, version=1 if name in ("HARD_SWISH", "RESHAPE") else 2)
+    file.operator(name, numbers, [output], options, version=1 if name in ("HARD_SWISH", "RESHAPE", "PRELU") else 2)
     return file
 
 
