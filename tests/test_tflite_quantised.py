@@ -112,6 +112,8 @@ def assert_steps(path, dtype, steps):
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_of_whole_numbers(name, dtype, tmp_path):
+    if (name, dtype) == ("PRELU", "INT16"):
+        pytest.skip("the schema has no version of PRELU for int16; what LiteRT gives for it is not x * alpha")
     path = build(name, dtype).write(tmp_path / "net.tflite")
     try:
         litert.read_ports(path)
