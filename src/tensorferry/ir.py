@@ -171,7 +171,7 @@ class Node:
         return f"<{self.op} {self.name}>"
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _check_name(name: str) -> None:

@@ -105,24 +105,25 @@ def _paint(expansion: Expansion, node: Node, last_box: Value) -> Value:
     return painted if dtype is DType.FLOAT32 else expansion.make("Cast", painted, DstT=dtype)
 
 
-def _examples() -> Iterator[Example]:
+def _pictures() -> tuple[Array, Array]:
     random = np.random.default_rng(5)
-    images = random.random((2, 7, 9, 3), np.float32)
     boxes = np.array([[[0.1, 0.1, 0.7, 0.9], [0, 0, 1, 1]], [[-0.3, 0.2, 0.5, 1.4], [0.8, 0.5, 0.2, 0.6]]], np.float32)
-    colours = np.array([[0.9, 0.1, 0.2], [0.3, 0.8, 0.4]], np.float32)
-    yield Example((images, boxes, colours), constants=(2,))
+    return random.random((2, 7, 9, 3), np.float32), boxes
+
+
+def _coloured_examples() -> Iterator[Example]:
+    images, boxes = _pictures()
+    yield Example((images, boxes, np.array([[0.9, 0.1, 0.2], [0.3, 0.8, 0.4]], np.float32)), constants=(2,))
     yield Example((images, boxes, np.zeros((0, 3), np.float32)), constants=(2,), note="its own colours")
-    yield Example((images, boxes), raw="DrawBoundingBoxes", note="of release 1")
-    yield Example((images[..., :1], boxes + np.float32(0.04)), raw="DrawBoundingBoxes", note="grey")
+
+
+def _examples() -> Iterator[Example]:
+    images, boxes = _pictures()
+    yield Example((images, boxes))
+    yield Example((images[..., :1], boxes + np.float32(0.04)), note="grey")
 
 
 SPECS = (
-    OpSpec(
-        name="DrawBoundingBoxesV2",
-        aliases=("DrawBoundingBoxes",),
-        infer=_infer,
-        evaluate=_evaluate,
-        expand=_expand,
-        examples=_examples,
-    ),
+    OpSpec(name="DrawBoundingBoxesV2", infer=_infer, evaluate=_evaluate, expand=_expand, examples=_coloured_examples),
+    OpSpec(name="DrawBoundingBoxes", infer=_infer, evaluate=_evaluate, expand=_expand, examples=_examples),
 )
