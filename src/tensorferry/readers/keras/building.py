@@ -191,6 +191,16 @@ class Builder:
         inner = Builder(self.graph, layer, f"{self.scope}/{name or layer.name}", self._masks, self._run, self._memo)
         return self._run(layer, inner, args, kwargs or {})
 
+    def inside(self, graph: Graph) -> Builder:
+        """The same layer's builder for a nested graph, which sees no values, and so no weights and masks, from outside."""
+        return Builder(graph, self.layer, self.scope, {}, self._run, {})
+
+    def holding(self, layer: Layer) -> Builder:
+        """The builder of a layer that this one holds, for the same graph."""
+        if layer is self.layer:
+            return self
+        return Builder(self.graph, layer, f"{self.scope}/{layer.name}", self._masks, self._run, self._memo)
+
     def mask(self, value: Value) -> Value | None:
         """The mask that came with a value: bool, true where a step counts."""
         return self._masks.get(value)

@@ -7,7 +7,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tensorferry.ir import Graph
 from tensorferry.readers.keras.description import KerasModel
 from tensorferry.readers.keras.hdf5 import MAGIC, Hdf5
 from tensorferry.readers.keras.parsing import parse_model
-from tensorferry.readers.keras.slots import Named, assign_filed, assign_listed, check_known
+from tensorferry.readers.keras.slots import Named, assign_assets, assign_filed, assign_listed, check_known
 from tensorferry.readers.keras.walking import build_graph
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.tensor import Tensor
@@ -26,6 +26,7 @@ _ZIP = b"PK\x03\x04"
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MOST_CONFIG = 256 << 20
 _MOST_WEIGHTS = 4 << 30
+_MOST_ASSETS = 256 << 20
 _MOST_INFLATED = 1100
 """Deflate makes at most 1032 bytes of one."""
 
@@ -39,6 +40,8 @@ class Parts:
     config: Any
     version: str
     weights: Hdf5 | None
+    assets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Files beside the weights, by the folder of the layer that they belong to."""
 
 
 def is_keras(head: bytes, file: SourceFile) -> bool:
@@ -63,7 +66,7 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
         if architecture is None:
             raise SourceError(f"'{file.path}' holds weights without the model's architecture", remedy=WEIGHTS_ALONE)
         other = _open(SourceFile(architecture))
-        parts = Parts(other.config, other.version or parts.version, parts.weights)
+        parts = replace(other, version=other.version or parts.version, weights=parts.weights)
     elif architecture is not None:
         raise OptionError(f"'{file.path}' has an architecture of its own", remedy="leave out --architecture")
     if parts.weights is None:
@@ -72,7 +75,7 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
                 f"'{file.path}' is a Keras architecture without weights",
                 remedy="name the file that holds them with --checkpoint, or convert that one and name this with --architecture",
             )
-        parts = Parts(parts.config, parts.version, _open(SourceFile(weights)).weights)
+        parts = replace(parts, weights=_open(SourceFile(weights)).weights)
     elif weights is not None:
         raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --checkpoint")
     if parts.config is None or parts.weights is None:
@@ -80,6 +83,7 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
     model = parse_model(parts.config, parts.version)
     check_known(model)
     assign_weights(model, parts.weights)
+    assign_assets(model, parts.assets)
     return model
 
 
@@ -163,7 +167,7 @@ def _from_zip(file: SourceFile) -> Parts:
                 _parse_json(_member(archive, file, _METADATA, _MOST_CONFIG), file.path) if _METADATA in archive.namelist() else {}
             )
             version = str(metadata.get("keras_version", "")) if isinstance(metadata, Mapping) else ""
-            return Parts(config, version, _weights_of(archive, file))
+            return Parts(config, version, _weights_of(archive, file), _assets_of(archive, file))
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
@@ -189,6 +193,22 @@ def _weights_of(archive: zipfile.ZipFile, file: SourceFile) -> Hdf5 | None:
             raise SourceError(f"the archive '{file.path}' cannot be read", why=f"{_WEIGHTS} reaches beyond its end")
         return Hdf5(file, start, info.file_size)
     return Hdf5(MemoryFile(file.path, _member(archive, file, _WEIGHTS, _MOST_WEIGHTS)))
+
+
+def _assets_of(archive: zipfile.ZipFile, file: SourceFile) -> dict[str, dict[str, bytes]]:
+    """Vocabularies, which lie below `assets/` in the folders of their layers."""
+    found: dict[str, dict[str, bytes]] = {}
+    total = 0
+    for info in archive.infolist():
+        _top, _, path = info.filename.partition("assets/")
+        folder, _, name = path.rpartition("/")
+        if _top or not name.endswith(".txt"):
+            continue
+        total += info.file_size
+        if total > _MOST_ASSETS:
+            raise SourceError(f"the assets in the archive '{file.path}' hold more than {_MOST_ASSETS >> 20} MiB")
+        found.setdefault(folder, {})[name] = _member(archive, file, info.filename, _MOST_ASSETS)
+    return found
 
 
 def _start_of(file: SourceFile, info: zipfile.ZipInfo) -> int:

@@ -65,6 +65,8 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
             model=model,
             given=plain,
             version=version,
+            release=release_of(version),
+            depth=depth,
         )
     if not isinstance(config, Mapping):
         raise SourceError(f"a layer of the class {class_name} has no config")
@@ -72,7 +74,16 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
         return parse_layer({**given, "class_name": "Functional"}, version, depth)
     name = str(given.get("name") or config.get("name") or class_name.lower())
     modern, changed = modernise(class_name, config)
-    layer = Layer(name, modern, Config(changed, name), str(module), given=config, version=version)
+    layer = Layer(
+        name,
+        modern,
+        Config(changed, name),
+        str(module),
+        given=config,
+        version=version,
+        release=release_of(version),
+        depth=depth,
+    )
     rule = registry.find(layer.kind)
     if rule is not None and rule.children is not None:
         layer.children = dict(rule.children(layer))

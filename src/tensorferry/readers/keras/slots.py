@@ -81,6 +81,12 @@ def places(layer: Layer, folder: str) -> Iterator[Place]:
 
 def places_of_model(model: KerasModel, folder: str) -> Iterator[Place]:
     """All weights of a network; its layers are numbered by class in Keras 3's form."""
+    for path, layer in _folders(model, folder):
+        yield from places(layer, path)
+
+
+def _folders(model: KerasModel, folder: str) -> Iterator[tuple[str, Layer]]:
+    """Each layer of a network with its folder."""
     counts: dict[str, int] = {}
     start = f"{folder}/" if folder else ""
     for layer in model.layers:
@@ -89,7 +95,15 @@ def places_of_model(model: KerasModel, folder: str) -> Iterator[Place]:
         name = snake_case(layer.class_name if layer.model is None or layer.class_name != "Model" else "Functional")
         count = counts.get(name, 0)
         counts[name] = count + 1
-        yield from places(layer, f"{start}layers/{name}_{count}" if count else f"{start}layers/{name}")
+        yield f"{start}layers/{name}_{count}" if count else f"{start}layers/{name}", layer
+
+
+def assign_assets(model: KerasModel, assets: Mapping[str, Mapping[str, bytes]], folder: str = "") -> None:
+    """Give each layer the files that lie in its folder."""
+    for path, layer in _folders(model, folder):
+        layer.assets = assets.get(path, {})
+        if layer.model is not None:
+            assign_assets(layer.model, assets, path)
 
 
 def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> None:
