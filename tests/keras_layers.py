@@ -30,7 +30,9 @@ class Case:
     inputs: Callable[[], list[np.ndarray]] | None = None
 
 
-def layer(*shapes: tuple[int | None, ...], dtype: str = "float32", batch: int | None = None) -> Callable[..., Callable[[Keras], Any]]:
+def layer(
+    *shapes: tuple[int | None, ...], dtype: str = "float32", batch: int | None = None
+) -> Callable[..., Callable[[Keras], Any]]:
     """A model of the layer that the function makes, over inputs of these shapes; several are handed in as a list."""
 
     def of(make: Callable[[Keras], Any]) -> Callable[[Keras], Any]:
@@ -89,7 +91,9 @@ CONVOLUTIONS = {
     ),
     "nested": Case(net((8, 8, 3))(_nested), exported=True),
     "Embedding": Case(layer((5,), dtype="int32")(lambda k: k.layers.Embedding(9, 4)), high=9, exported=True),
-    "EinsumDense": Case(layer(SEQUENCE)(lambda k: k.layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", activation="relu"))),
+    "EinsumDense": Case(
+        layer(SEQUENCE)(lambda k: k.layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d", activation="relu"))
+    ),
     "EinsumDense, heads": Case(
         layer(SEQUENCE)(lambda k: k.layers.EinsumDense("...x,xyz->...yz", (7, 2, 3), bias_axes="yz")), of=("tf_keras",)
     ),
@@ -157,9 +161,7 @@ POOLING = {
     "GroupNormalization": Case(layer(IMAGE)(lambda k: k.layers.GroupNormalization(groups=2))),
     "UnitNormalization": Case(layer(SEQUENCE)(lambda k: k.layers.UnitNormalization())),
     "RMSNormalization": Case(layer(SEQUENCE)(lambda k: k.layers.RMSNormalization()), of=("keras",)),
-    "SpectralNormalization": Case(
-        layer(IMAGE)(lambda k: k.layers.SpectralNormalization(k.layers.Conv2D(3, 3))), of=("keras",)
-    ),
+    "SpectralNormalization": Case(layer(IMAGE)(lambda k: k.layers.SpectralNormalization(k.layers.Conv2D(3, 3))), of=("keras",)),
     "Flatten": Case(layer(IMAGE)(lambda k: k.layers.Flatten())),
     "Reshape": Case(layer(IMAGE)(lambda k: k.layers.Reshape((4, -1, 2)))),
     "Permute": Case(layer(IMAGE)(lambda k: k.layers.Permute((3, 1, 2)))),
@@ -208,7 +210,8 @@ ACTIVATIONS = {
     "activations, hard and swish": Case(_curves("hard_sigmoid", "swish", "mish", "relu6"), of=("keras", "tf_keras")),
     "activations of Keras 3": Case(
         _curves(
-            "celu", "glu", "hard_tanh", "hard_silu", "hard_swish", "hard_shrink", "leaky_relu", "log_sigmoid", "log_softmax", "silu",
+            *("celu", "glu", "hard_tanh", "hard_silu", "hard_swish", "hard_shrink", "leaky_relu", "log_sigmoid", "log_softmax"),
+            *("silu",),
             "squareplus", "soft_shrink", "sparse_plus", "sparse_sigmoid", "tanh_shrink", "threshold", "sparsemax",
         ),
         of=("keras",),
@@ -273,7 +276,9 @@ def _of_time(k: Keras, x: Any) -> Any:
 RECURRENT = {
     "SimpleRNN": Case(layer(SEQUENCE)(lambda k: k.layers.SimpleRNN(5)), exported=True),
     "SimpleRNN, sequence, backwards": Case(
-        layer(SEQUENCE)(lambda k: k.layers.SimpleRNN(5, activation="relu", use_bias=False, return_sequences=True, go_backwards=True))
+        layer(SEQUENCE)(
+            lambda k: k.layers.SimpleRNN(5, activation="relu", use_bias=False, return_sequences=True, go_backwards=True)
+        )
     ),
     "LSTM": Case(layer(SEQUENCE)(lambda k: k.layers.LSTM(5)), exported=True),
     "LSTM, any length": Case(layer((None, 4))(lambda k: k.layers.LSTM(5, return_sequences=True)), exported=True),
@@ -319,13 +324,9 @@ RECURRENT = {
         for mode in ("concat", "sum", "mul", "ave", None)
     },
     "Bidirectional, other backward layer": Case(
-        layer(SEQUENCE)(
-            lambda k: k.layers.Bidirectional(k.layers.GRU(3), backward_layer=k.layers.SimpleRNN(3, go_backwards=True))
-        )
+        layer(SEQUENCE)(lambda k: k.layers.Bidirectional(k.layers.GRU(3), backward_layer=k.layers.SimpleRNN(3, go_backwards=True)))
     ),
-    "Bidirectional, states": Case(
-        net(SEQUENCE)(lambda k, x: list(k.layers.Bidirectional(k.layers.LSTM(3, return_state=True))(x)))
-    ),
+    "Bidirectional, states": Case(net(SEQUENCE)(lambda k, x: list(k.layers.Bidirectional(k.layers.LSTM(3, return_state=True))(x)))),
     "RNN, cells": Case(layer(SEQUENCE)(_cells)),
     "RNN, one cell": Case(layer(SEQUENCE)(lambda k: k.layers.RNN(k.layers.GRUCell(4, reset_after=False), return_state=True))),
     "RNN, stacked": Case(
@@ -378,7 +379,9 @@ ATTENTION = {
     ),
     "AdditiveAttention": Case(layer((3, 4), (5, 4))(lambda k: k.layers.AdditiveAttention())),
     "AdditiveAttention, no scale": Case(layer((3, 4), (5, 4))(lambda k: k.layers.AdditiveAttention(use_scale=False))),
-    "MultiHeadAttention": Case(layer_of_two := net(SEQUENCE, (5, 3))(lambda k, x, y: k.layers.MultiHeadAttention(2, 3)(x, y)), exported=True),
+    "MultiHeadAttention": Case(
+        layer_of_two := net(SEQUENCE, (5, 3))(lambda k, x, y: k.layers.MultiHeadAttention(2, 3)(x, y)), exported=True
+    ),
     "MultiHeadAttention, scores": Case(net(SEQUENCE, (5, 3))(_scored)),
     "MultiHeadAttention, masks": Case(
         net((4, 3), (4, 4))(_masked_heads),
@@ -389,9 +392,7 @@ ATTENTION = {
     ),
     "MultiHeadAttention, axes": Case(net((3, 2, 4))(_over_axes)),
     "MultiHeadAttention, masked words": Case(net((6,), dtype="int32")(_attended_words), inputs=_words, exported=True),
-    "GroupQueryAttention": Case(
-        net(SEQUENCE, (5, 4))(lambda k, x, y: k.layers.GroupQueryAttention(3, 4, 2)(x, y)), of=("keras",)
-    ),
+    "GroupQueryAttention": Case(net(SEQUENCE, (5, 4))(lambda k, x, y: k.layers.GroupQueryAttention(3, 4, 2)(x, y)), of=("keras",)),
 }
 
 
@@ -443,7 +444,9 @@ PREPROCESSING = {
     "Rescaling": Case(layer(IMAGE)(lambda k: k.layers.Rescaling(1 / 127.5, offset=-1.0)), exported=True),
     "Normalization": Case(layer(SEQUENCE)(_normalised), exported=True),
     "Normalization, given": Case(layer(SEQUENCE)(lambda k: k.layers.Normalization(mean=[1.0, 2, 3, 4], variance=[4.0, 3, 2, 1]))),
-    "Normalization, invert": Case(layer(SEQUENCE)(lambda k: k.layers.Normalization(mean=2.0, variance=3.0, axis=None, invert=True))),
+    "Normalization, invert": Case(
+        layer(SEQUENCE)(lambda k: k.layers.Normalization(mean=2.0, variance=3.0, axis=None, invert=True))
+    ),
     "Resizing": Case(layer(IMAGE)(lambda k: k.layers.Resizing(5, 12)), exported=True),
     "Resizing, nearest": Case(layer(IMAGE)(lambda k: k.layers.Resizing(12, 5, interpolation="nearest"))),
     "Resizing, cropped": Case(layer(IMAGE)(lambda k: k.layers.Resizing(6, 4, crop_to_aspect_ratio=True))),
@@ -459,14 +462,14 @@ PREPROCESSING = {
     "CategoryEncoding, multi hot": Case(_encoded("multi_hot")),
     "CategoryEncoding, count": Case(_encoded("count")),
     "CategoryEncoding, weights": Case(_encoded("count", sparse_count=True)),
-    "CategoryEncoding, one hot": Case(
-        layer((1,), dtype="int32")(lambda k: k.layers.CategoryEncoding(6, output_mode="one_hot"))
-    ),
+    "CategoryEncoding, one hot": Case(layer((1,), dtype="int32")(lambda k: k.layers.CategoryEncoding(6, output_mode="one_hot"))),
     "IntegerLookup": Case(layer((5,), dtype="int64")(lambda k: _vocabulary(k, "int")), inputs=lambda: [_numbers()], exported=True),
     "IntegerLookup, mask": Case(
         layer((5,), dtype="int64")(lambda k: _vocabulary(k, "int", mask_token=0, num_oov_indices=1)), inputs=lambda: [_numbers()]
     ),
-    "IntegerLookup, multi hot": Case(layer((5,), dtype="int64")(lambda k: _vocabulary(k, "multi_hot")), inputs=lambda: [_numbers()]),
+    "IntegerLookup, multi hot": Case(
+        layer((5,), dtype="int64")(lambda k: _vocabulary(k, "multi_hot")), inputs=lambda: [_numbers()]
+    ),
     "IntegerLookup, count": Case(layer((5,), dtype="int64")(lambda k: _vocabulary(k, "count")), inputs=lambda: [_numbers()]),
     "IntegerLookup, tf-idf": Case(
         layer((5,), dtype="int64")(lambda k: _vocabulary(k, "tf_idf", idf_weights=[0.5, 1.5, 2.5])), inputs=lambda: [_numbers()]
@@ -482,7 +485,7 @@ def _numbers() -> np.ndarray:
 
 
 def _arithmetic(k: Keras, x: Any, y: Any) -> Any:
-    import tensorflow as tf
+    import tensorflow as tf  # noqa: PLC0415
 
     if k.__name__ == "tf_keras":
         z = tf.matmul(x * 2.0 + y, y, transpose_b=True)
@@ -526,7 +529,7 @@ OPERATIONS = {
     "operations, one operand": Case(
         _many_operations(
             (
-                "abs", "exp", "sin", "cos", "tanh", "sigmoid", "square", "sign", "floor", "ceil", "round", "negative", 
+                "abs", "exp", "sin", "cos", "tanh", "sigmoid", "square", "sign", "floor", "ceil", "round", "negative",
                 "expm1", "arctan", "sinh", "erf", "softplus", "isfinite", "logical_not", "zeros_like", "ones_like",
                 "relu6", "silu", "gelu", "elu", "selu", "leaky_relu", "hard_sigmoid", "log_sigmoid", "log_softmax",
             )

@@ -108,8 +108,6 @@ class Layer:
     """The config as the source has it, before old names were replaced."""
     version: str = ""
     """Keras' version as the source says it."""
-    release: int = 2
-    """1, 2 or 3: the release of Keras whose meaning the config has."""
     depth: int = 0
     """How many models and wrappers lie around it."""
     assets: Mapping[str, bytes] = field(default_factory=dict)

@@ -45,7 +45,7 @@ def fill(build: Builder, sizes: Sequence[Size], number: float = 0.0, dtype: DTyp
     """A tensor of one number."""
     dtype = dtype or build.dtype
     if all(isinstance(each, int) for each in sizes):
-        return build.constant(np.full(sizes, number), dtype, "filled")  # type: ignore[arg-type]
+        return build.constant(np.full(sizes, number), dtype, "filled")
     return build.add("Fill", (join_sizes(build, sizes), build.constant(number, dtype, "number")))
 
 

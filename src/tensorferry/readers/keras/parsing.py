@@ -65,7 +65,6 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
             model=model,
             given=plain,
             version=version,
-            release=release_of(version),
             depth=depth,
         )
     if not isinstance(config, Mapping):
@@ -81,7 +80,6 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
         str(module),
         given=config,
         version=version,
-        release=release_of(version),
         depth=depth,
     )
     rule = registry.find(layer.kind)

@@ -1,4 +1,4 @@
-"""Steps of a recurrent layer over a sequence: the loop of tensor lists that Keras itself traces, which the passes know; or unrolled."""
+"""Steps of a recurrent layer over a sequence: the loop of tensor lists that Keras itself traces, or unrolled."""
 
 from __future__ import annotations
 

@@ -145,9 +145,12 @@ def _hear(build: Builder) -> _Heard:
     query, value = given.get("query"), given.get("value")
     if not isinstance(query, Value) or not isinstance(value, Value):
         raise build.unsupported("it is called without queries or values")
-    key = given["key"] if isinstance(given.get("key"), Value) else value
-    masks = {f"{name}_mask": given.get(f"{name}_mask") for name in ("query", "value", "key")}
-    for name, tensor in (("query", query), ("value", value), *((("key", key),) if key is not value else ())):
+    asked = given.get("key")
+    keys: Value = asked if isinstance(asked, Value) else value
+    masks: dict[str, Any] = {f"{name}_mask": given.get(f"{name}_mask") for name in ("query", "value", "key")}
+    for name, tensor in (("query", query), ("value", value), ("key", keys)):
+        if name == "key" and keys is value:
+            continue
         if not isinstance(masks[f"{name}_mask"], Value):
             masks[f"{name}_mask"] = build.mask(tensor)
     seen: Value | None = None
@@ -162,7 +165,7 @@ def _hear(build: Builder) -> _Heard:
     query_mask = masks["query_mask"]
     if isinstance(query_mask, Value):
         build.set_mask(query, query_mask)
-    return _Heard(query, value, key, seen, bool(given.get("return_attention_scores")))
+    return _Heard(query, value, keys, seen, bool(given.get("return_attention_scores")))
 
 
 def _projections(config: Config) -> list[str | Slot]:

@@ -157,7 +157,9 @@ def find(build: Builder, words: _Vocabulary, x: Value) -> Value:
     missing = words.first_unknown if words.unknown == 1 else -1
     found = _look_up(build, x, build.constant(missing, DType.INT64), words.keys, np.arange(len(words.tokens)) + words.start)
     if words.mask is not None:
-        key = build.constant(words.words([words.mask])[0] if words.text else words.mask, DType.STRING if words.text else DType.INT64)
+        key = build.constant(
+            words.words([words.mask])[0] if words.text else words.mask, DType.STRING if words.text else DType.INT64
+        )
         hidden = build.constant(0 if words.mode == "int" else -1, DType.INT64, "masked")
         found = build.add("SelectV2", (build.add("Equal", (x, key)), hidden, found))
     if words.unknown > 1:

@@ -177,6 +177,6 @@ def _cells_in(layer: Layer) -> dict[str, Layer]:
 
 
 @layer("StackedRNNCells", children=_cells_in)
-def stacked_cells(build: Builder, config: Config, inputs: Sequence[Value]) -> list[Value]:
+def stacked_cells(build: Builder, config: Config, inputs: Sequence[Value]) -> Value | Sequence[Value]:
     """As one cell."""
     return cell(build, config, inputs)

@@ -49,3 +49,17 @@ def activation(build: Builder, config: Config, inputs: Sequence[Value]) -> Value
 def identity(_build: Builder, _config: Config, inputs: Sequence[Value]) -> Value:
     """What only acts in training."""
     return inputs[0]
+
+
+def _einsum_weights(config: Config) -> list[str]:
+    return ["kernel", "bias"] if config.get("bias_axes") is not None else ["kernel"]
+
+
+@layer("EinsumDense", weights=_einsum_weights)
+def einsum_dense(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """A product as an equation tells; the bias is kept in a shape that spreads over the result."""
+    attrs = {"equation": config.text("equation").replace(" ", "")}
+    value = build.add("Einsum", (build.floating(inputs[0]), build.weight("kernel")), attrs)
+    if build.has("bias"):
+        value = build.add("AddV2", (value, build.weight("bias")))
+    return activate(build, value, config.get("activation"))

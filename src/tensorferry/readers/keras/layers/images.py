@@ -12,12 +12,13 @@ from tensorferry.readers.keras.description import Config
 from tensorferry.readers.keras.registry import Slot, layer
 from tensorferry.tensor import Array, DType
 
-_AUGMENTATION = (
-    "AugMix CutMix MixUp RandAugment RandomApply RandomBrightness RandomChoice RandomColorDegeneration RandomColorJitter "
-    "RandomContrast RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight RandomHue "
-    "RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear "
-    "RandomTranslation RandomWidth RandomZoom"
-).split()
+_AUGMENTATION = [
+    *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomApply", "RandomBrightness", "RandomChoice"),
+    *("RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing"),
+    *("RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHeight", "RandomHue", "RandomInvert"),
+    *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear"),
+    *("RandomTranslation", "RandomWidth", "RandomZoom"),
+]
 
 _EPSILON = 1e-7
 """Keras' smallest deviation to divide by."""

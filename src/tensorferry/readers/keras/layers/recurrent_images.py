@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from tensorferry.ir import Value
 from tensorferry.readers.keras.activations import activate
 from tensorferry.readers.keras.building import Builder, values_in
 from tensorferry.readers.keras.description import Config
 from tensorferry.readers.keras.extents import fill, size_of
 from tensorferry.readers.keras.layers.cells import roles
-from tensorferry.readers.keras.layers.recurrent import outputs_of, swapped, tell_stateful, time_first, turned
+from tensorferry.readers.keras.layers.recurrent import outputs_of, tell_stateful, time_first, turned
 from tensorferry.readers.keras.registry import Slot, layer
 from tensorferry.readers.keras.scanning import Scan, scan
 from tensorferry.tensor import ReshapedTensor, Tensor
@@ -38,7 +36,7 @@ def convolutional_lstm(build: Builder, config: Config, inputs: Sequence[Value]) 
         first = [build.transpose(each, [0, *range(2, axes + 2), 1]) for each in first]
     if config.flag("go_backwards"):
         sequence, mask = turned(build, sequence, 0), None if mask is None else turned(build, mask, 0)
-    convolution = _Convolution.of(build, config, axes)
+    convolution = _Convolution.of(config, axes)
     if not first:
         if config.flag("stateful"):
             tell_stateful(build)
@@ -65,7 +63,7 @@ class _Convolution:
         self.filters = filters
 
     @classmethod
-    def of(cls, build: Builder, config: Config, axes: int) -> _Convolution:
+    def of(cls, config: Config, axes: int) -> _Convolution:
         strides, dilations = config.integers("strides", axes, 1), config.integers("dilation_rate", axes, 1)
         return cls(axes, strides, dilations, config.text("padding", "valid", _PADDINGS), config.integer("filters"))
 
