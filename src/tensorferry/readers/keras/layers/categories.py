@@ -166,6 +166,8 @@ def find(build: Builder, words: _Vocabulary, x: Value) -> Value:
         found = _spread_unknown(build, words, x, found)
     if words.mode == "int":
         return found
+    if words.mode in ("tf_idf", "tf-idf") and build.layer.release == 2:
+        raise build.unsupported("the weights of its words (tf-idf) are not read right from Keras 2 yet", EXPORT)
     made = encode(build, found, "count" if words.mode in ("tf_idf", "tf-idf") else words.mode, words.depth)
     return build.add("Mul", (made, _weights(build, words))) if words.mode in ("tf_idf", "tf-idf") else made
 
