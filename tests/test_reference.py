@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tensorferry import ops
-from tensorferry.errors import NodeError, OptionError, SourceError
+from tensorferry.errors import FerryError, NodeError, OptionError, SourceError
 from tensorferry.ir import Graph, Port, Typed
 from tensorferry.runtimes.reference import evaluate_graph
 from tensorferry.storage import SourceFile
@@ -74,3 +74,11 @@ def test_a_source_that_was_cut_short_is_not_blamed_on_a_node(tmp_path):
     os.truncate(tmp_path / "weights", 4)
     with pytest.raises(SourceError, match="became shorter"):
         evaluate_graph(graph, {})
+
+
+def test_a_size_below_zero_is_refused() -> None:
+    graph = Graph()
+    sizes, element = graph.constant(np.array([2, -3], np.int32), "sizes"), graph.constant(np.array(1, np.float32), "element")
+    node = graph.add("Fill", (sizes, element), {}, typed=[Typed(DType.FLOAT32, None)], name="filled")
+    with pytest.raises(FerryError, match="-3"):
+        ops.evaluate(node, [np.array([2, -3], np.int32), np.array(1, np.float32)])

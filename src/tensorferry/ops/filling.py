@@ -50,6 +50,8 @@ def _infer_fill(node: Node) -> list[Typed]:
 
 
 def _evaluate_fill(_node: Node, sizes: Array, element: Array) -> Array:
+    if sizes.size and int(sizes.min()) < 0:
+        raise Declined(f"it is to make {sizes.tolist()} elements", attributes="a size below zero")
     return np.full([int(size) for size in sizes], element.reshape(-1)[0], element.dtype)
 
 
