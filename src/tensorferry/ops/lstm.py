@@ -24,6 +24,13 @@ MOST_STEPS = 256
 """A longer sequence is not written out step by step."""
 
 
+STATES = (4, 5)
+"""Which inputs are the first state and the first cell."""
+
+OUTRUN_BY = "outrun_by"
+"""An attribute, set for TensorFlow Lite: the op on whose account the fused operator cannot be used (`passes.first_states`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The inputs by name; Values while a graph is rewritten, arrays in an evaluation."""
@@ -42,6 +49,11 @@ def name_parts(node: Node, inputs: Sequence[Any]) -> Parts:
     x, kernel, recurrent, bias, state, cell, *rest = inputs
     peepholes = rest.pop(0) if node["peepholes"] else None
     return Parts(x, kernel, recurrent, bias, state, cell, peepholes, rest.pop(0) if node["projected"] else None)
+
+
+def has_open_states(node: Node) -> bool:
+    """The size of the states is not known before the inputs have theirs."""
+    return any(node.inputs[place].static_shape is None for place in STATES)
 
 
 # -- evaluation ----------------------------------------------------------------------------------------------------
@@ -100,6 +112,11 @@ def _lower(node: Node) -> list[LiteOp]:
     parts = name_parts(node, node.inputs)
     if parts.x.dtype is not DType.FLOAT32:
         raise Declined(f"TensorFlow Lite's UNIDIRECTIONAL_SEQUENCE_LSTM is not used on {parts.x.dtype}")
+    if OUTRUN_BY in node.attrs:
+        raise Declined(
+            f"its batch is open, and {node[OUTRUN_BY]}, which is sized by what is computed, may run before it",
+            remedy="fix the sizes of the inputs (--fixed, or --shape NAME=...)",
+        )
     state = Temp("state", DType.FLOAT32, parts.state.shape, variable=True)
     cell = Temp("cell", DType.FLOAT32, parts.cell.shape, variable=True)
     inputs: list[Ref] = [parts.x]

@@ -21,6 +21,7 @@ from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
 from tensorferry.passes.expansion import expand_for_target
+from tensorferry.passes.first_states import settle_open_states
 from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
 from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_identities
@@ -124,6 +125,7 @@ TARGETS = ("tflite", "tfjs")
 def _finishing(target: str) -> tuple[Group, ...]:
     on_tflite = (recognise_symmetric_clips, recognise_unit_length, lift_products, join_mask_reshapes)
     only_there = on_tflite if target == "tflite" else (join_reshapes,)
+    states = (settle_open_states,) if target == "tflite" else ()
     return (
         Group("types", (narrow_types(target),)),
         Group(
@@ -131,6 +133,7 @@ def _finishing(target: str) -> tuple[Group, ...]:
             (split_complex, expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants),
             rounds=8,
         ),
+        Group("states", states),
         Group(
             "fuse",
             (fold_batch_norm, fuse_bias, *only_there, simplify_reshapes, drop_broadcast_reshapes, fuse_activation(target)),
