@@ -53,12 +53,6 @@ NOT_YET = {
         "IntegerLookup, tf-idf-tf_keras-h5",
         "IntegerLookup, tf-idf-tf_keras-keras",
     },
-    "a model repeated over time is not read yet": {
-        "TimeDistributed, model-keras-h5",
-        "TimeDistributed, model-keras-keras",
-        "TimeDistributed, model-tf_keras-h5",
-        "TimeDistributed, model-tf_keras-keras",
-    },
     "some of these functions are not read, or not saved by Keras itself, yet": {
         "activations of Keras 3-keras-h5",
         "activations of Keras 3-keras-keras",

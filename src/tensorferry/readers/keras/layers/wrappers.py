@@ -8,7 +8,7 @@ from typing import Any
 from tensorferry.errors import SourceError
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, values_in
-from tensorferry.readers.keras.description import EXPORT, Config, Layer
+from tensorferry.readers.keras.description import Config, Layer
 from tensorferry.readers.keras.extents import reshape_to, shape_of
 from tensorferry.readers.keras.layers.held import held_layer
 from tensorferry.readers.keras.registry import layer
@@ -82,8 +82,6 @@ def time_distributed(build: Builder, _config: Config, inputs: Sequence[Value]) -
     """The steps are handed to the layer as if they were more examples."""
     child = build.layer.children["layer"]
     x = inputs[0]
-    if child.model is not None:
-        raise build.unsupported("it repeats a whole model, which is not read right yet", EXPORT)
     if build.rank(x) < 2:
         raise build.unsupported("its input has no axis of time")
     sizes = shape_of(build, x)
