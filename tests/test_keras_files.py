@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -158,3 +159,17 @@ def test_real_models_convert_with_as_few_operators_as_frozen_graphs(model: str, 
     report = tensorferry.convert(MODELS / model, tmp_path / "model.tflite")
     assert report.verified
     assert report.targets[0].operator_count == OPERATORS[model]
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("Conv2D", True), ("Dense", False)])
+def test_kernels_that_theano_keeps_turned_are_not_taken_as_they_are(kind: str, refused: bool, tmp_path: Path) -> None:
+    layer = keras.layers.Conv2D(2, 3) if kind == "Conv2D" else keras.layers.Dense(2)
+    path = tmp_path / "model.h5"
+    keras.Sequential([keras.Input((5, 5, 1)), layer]).save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["backend"] = "theano"
+    if refused:
+        with pytest.raises(SourceError, match="Theano"):
+            read(path)
+    else:
+        assert read(path).outputs

@@ -10,6 +10,7 @@ import mmap
 import os
 import stat
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 from tensorferry.errors import SourceError
@@ -59,6 +60,11 @@ class SourceFile:
         if len(data) != length:
             raise self._ended_early(offset + len(data))
         return data
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        """The same, a CHUNK at a time."""
+        end = offset + length
+        return (self.read(start, min(CHUNK, end - start)) for start in range(offset, end, CHUNK))
 
     def piece(self, offset: int, length: int) -> bytes | memoryview:
         """`length` bytes at `offset`, seen through the map where copying would cost something.

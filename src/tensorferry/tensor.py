@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,29 @@ class FileTensor(Tensor):
 
     def release(self) -> None:
         self.file.release(self.offset, self.nbytes)
+
+
+class CheckedTensor(FileTensor):
+    """Elements of which the file holds a checksum: `check` is called before they are first used, and raises SourceError."""
+
+    def __init__(
+        self, file: SourceFile, offset: int, dtype: DType, shape: Sequence[int], check: Callable[[CheckedTensor], None]
+    ) -> None:
+        super().__init__(file, offset, dtype, shape)
+        self._check: Callable[[CheckedTensor], None] | None = check
+
+    def _check_once(self) -> None:
+        if self._check is not None:
+            self._check(self)
+            self._check = None
+
+    def array(self) -> Array:
+        self._check_once()
+        return super().array()
+
+    def elements(self, start: int, stop: int) -> Array:
+        self._check_once()
+        return super().elements(start, stop)
 
 
 class FilledTensor(Tensor):

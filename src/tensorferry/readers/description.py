@@ -11,11 +11,9 @@ from tensorferry.readers.metagraph import MetaGraph, Signature, TensorInfo
 from tensorferry.readers.parsing import Contents
 from tensorferry.readers.variables import Values
 from tensorferry.tensor import DType, Tensor
+from tensorferry.wire.bundle import OBJECT_GRAPH
 from tensorferry.wire.protobuf import Span, fields
 from tensorferry.wire.tensorflow import FunctionDef
-
-OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-"""A checkpoint's key that holds no variable: how the objects of the program hang together."""
 
 
 def describe_contents(facts: Facts, contents: Contents) -> None:

@@ -11,7 +11,7 @@ from tensorferry.ir import Graph, Port, Typed, Value
 from tensorferry.readers.typing import name_dims
 from tensorferry.tensor import DType
 from tensorferry.wire.protobuf import Span, fields, malformed
-from tensorferry.wire.tensorflow import decode_dtype, decode_shape
+from tensorferry.wire.tensorflow import decode_dtype, decode_shape, split_entry
 
 DEFAULT_SIGNATURE = "serving_default"
 _PREDICT = "tensorflow/serving/predict"
@@ -58,8 +58,8 @@ def scan_metagraph(message: Span) -> MetaGraph:
         elif each.tag == 2:
             found.graph = each.delimited()
         elif each.tag == 5:
-            key, value = _entry(each.delimited())
-            if value is not None and key != _INIT_SIGNATURE:
+            key, value = split_entry(each.delimited())
+            if key != _INIT_SIGNATURE:
                 found.signatures[key] = _scan_signature(value)
         elif each.tag == 6:
             tensor, name = _scan_asset(each.delimited())
@@ -69,23 +69,12 @@ def scan_metagraph(message: Span) -> MetaGraph:
     return found
 
 
-def _entry(message: Span) -> tuple[str, Span | None]:
-    key, value = "", None
-    for each in fields(message):
-        if each.tag == 1:
-            key = each.delimited().text
-        elif each.tag == 2:
-            value = each.delimited()
-    return key, value
-
-
 def _scan_signature(message: Span) -> Signature:
     signature = Signature()
     for each in fields(message):
         if each.tag in (1, 2):
-            name, info = _entry(each.delimited())
-            if info is not None:
-                (signature.inputs if each.tag == 1 else signature.outputs)[name] = _scan_info(info)
+            name, info = split_entry(each.delimited())
+            (signature.inputs if each.tag == 1 else signature.outputs)[name] = _scan_info(info)
         elif each.tag == 3:
             signature.method = each.delimited().text
     return signature

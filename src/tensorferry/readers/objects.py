@@ -15,12 +15,9 @@ from tensorferry.ir import Graph, Port, Shape
 from tensorferry.readers.parsing import Contents, Reference, SourceFunction, SourceNode, scan_function
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
-from tensorferry.wire.bundle import Bundle
+from tensorferry.wire.bundle import OBJECT_GRAPH, Bundle
 from tensorferry.wire.protobuf import DELIMITED, Span, fields, malformed, read_varint, whole
-from tensorferry.wire.tensorflow import FunctionRef, decode_attribute, decode_dtype, decode_shape, encode_attribute
-
-TRACKED = "_CHECKPOINTABLE_OBJECT_GRAPH"
-"""The tensor of a checkpoint that tells which object's value each other one is."""
+from tensorferry.wire.tensorflow import FunctionRef, decode_attribute, decode_dtype, decode_shape, encode_attribute, split_entry
 
 _MOST_DEPTH = 12
 """Of names within names; objects may lead back to each other."""
@@ -87,20 +84,9 @@ def scan_objects(message: Span) -> Objects:
         if each.tag == 1:
             found.nodes.append(_scan_object(each.delimited()))
         elif each.tag == 2:
-            key, value = _entry(each.delimited())
-            if value is not None:
-                found.concrete[key] = _scan_concrete(value)
+            key, value = split_entry(each.delimited())
+            found.concrete[key] = _scan_concrete(value)
     return found
-
-
-def _entry(message: Span) -> tuple[str, Span | None]:
-    key, value = "", None
-    for each in fields(message):
-        if each.tag == 1:
-            key = each.delimited().text
-        elif each.tag == 2:
-            value = each.delimited()
-    return key, value
 
 
 def _scan_object(message: Span) -> SavedObject:
@@ -169,7 +155,7 @@ def _names_in(message: Span) -> list[str]:
     """The keys of a dict (53) of results, sorted as TensorFlow flattens them; nothing for any other structure."""
     for each in fields(message):
         if each.tag == 53:
-            return sorted(_entry(part.delimited())[0] for part in fields(each.delimited()) if part.tag == 1)
+            return sorted(split_entry(part.delimited())[0] for part in fields(each.delimited()) if part.tag == 1)
     return []
 
 
@@ -335,9 +321,9 @@ class _Tracked:
 
 
 def _scan_tracked(bundle: Bundle) -> list[_Tracked]:
-    if TRACKED not in bundle:
+    if OBJECT_GRAPH not in bundle:
         return []
-    array = bundle.tensor(TRACKED).array().reshape(-1)
+    array = bundle.tensor(OBJECT_GRAPH).array().reshape(-1)
     found = []
     for each in fields(whole(memoryview(bytes(array[0])))) if array.size else ():
         if each.tag == 1:

@@ -6,16 +6,17 @@ Source of the format: tensorflow/core/util/tensor_bundle and tensorflow/core/pro
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tensorferry.errors import SourceError
-from tensorferry.storage import CHUNK, SourceFile
-from tensorferry.tensor import Array, ArrayTensor, DType, FileTensor, Tensor
+from tensorferry.storage import SourceFile
+from tensorferry.tensor import Array, ArrayTensor, CheckedTensor, DType, Tensor
 from tensorferry.wire.ordered import slice_key
 from tensorferry.wire.protobuf import Span, fields, malformed, read_varint, whole
 from tensorferry.wire.small_types import SMALL_TYPES, SmallType
@@ -25,43 +26,21 @@ from tensorferry.wire.tensorflow import constant_shape, count_elements, decode_d
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""A checkpoint's key that holds no variable: how the objects of the program hang together, and which value is whose."""
+
 _BIG_ENDIAN = 1
 _MOST_SHARDS = 100_000
 Extents = tuple[tuple[int, int], ...]
 
 
-class CheckedTensor(FileTensor):
-    """Elements in a shard of a checkpoint, whose checksum is looked at before they are first used."""
-
-    def __init__(self, file: SourceFile, offset: int, dtype: DType, shape: Sequence[int], crc: int, name: str) -> None:
-        super().__init__(file, offset, dtype, shape)
-        self._crc: int | None = crc
-        self._name = name
-
-    def _check(self) -> None:
-        if self._crc is None:
-            return
-        end = self.offset + self.nbytes
-        pieces = (self.file.read(start, min(CHUNK, end - start)) for start in range(self.offset, end, CHUNK))
-        if masked_crc(pieces) != self._crc:
-            raise SourceError(
-                f"the values of '{self._name}' are damaged: their checksum does not match",
-                where=f"'{self.file.path}', byte {self.offset}",
-                remedy="copy or download the checkpoint again",
-            )
-        self._crc = None
-
-    def array(self) -> Array:
-        self._check()
-        return super().array()
-
-    def elements(self, start: int, stop: int) -> Array:
-        self._check()
-        return super().elements(start, stop)
-
-    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
-        self._check()
-        yield from super().chunks(limit)
+def _check_values(tensor: CheckedTensor, crc: int, name: str) -> None:
+    if masked_crc(tensor.file.pieces(tensor.offset, tensor.nbytes)) != crc:
+        raise SourceError(
+            f"the values of '{name}' are damaged: their checksum does not match",
+            where=f"'{tensor.file.path}', byte {tensor.offset}",
+            remedy="copy or download the checkpoint again",
+        )
 
 
 class JoinedTensor(Tensor):
@@ -179,7 +158,8 @@ class Bundle:
         stored = DType.UINT8 if entry.small is not None else entry.dtype
         if count * stored.numpy.itemsize != entry.size:
             raise malformed(f"'{name}' of type {entry.dtype}, shape {list(entry.shape)} is {entry.size} bytes long", entry.offset)
-        tensor = CheckedTensor(file, entry.offset, stored, entry.shape, entry.crc, name)
+        check = partial(_check_values, crc=entry.crc, name=name)
+        tensor = CheckedTensor(file, entry.offset, stored, entry.shape, check)
         return tensor if entry.small is None else entry.small.read(tensor)
 
     def _file(self, shard: int) -> SourceFile:

@@ -96,6 +96,17 @@ class Builder:
         scalars = [each if isinstance(each, Value) else self.constant(each) for each in parts]
         return self.add("Pack", scalars, {"axis": 0, "N": len(scalars)})
 
+    def scalar(self, size: Size) -> Value:
+        """A size as a scalar of int32."""
+        return size if isinstance(size, Value) else self.constant(size, name="size")
+
+    def zeros(self, sizes: Sequence[Size], dtype: DType | None = None) -> Value:
+        """A tensor of zeros, in the layer's type unless told."""
+        dtype = dtype or self.dtype
+        if all(isinstance(each, int) for each in sizes):
+            return self.constant(np.zeros(sizes), dtype, "zeros")
+        return self.add("Fill", (self.vector(sizes), self.constant(0, dtype, "number")))
+
     def times(self, size: Size, factor: int) -> Size:
         return self.add("Mul", (size, self.constant(factor))) if isinstance(size, Value) else size * factor
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,15 +20,12 @@ from tensorferry.readers.keras.slots import Named, assign_assets, assign_filed, 
 from tensorferry.readers.keras.walking import build_graph
 from tensorferry.storage import MemoryFile, SourceFile
 from tensorferry.tensor import Tensor
+from tensorferry.wire.members import BROKEN, ZIP, place_of_stored, read_member
 
-_ZIP = b"PK\x03\x04"
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MOST_CONFIG = 256 << 20
 _MOST_WEIGHTS = 4 << 30
 _MOST_ASSETS = 256 << 20
-_MOST_INFLATED = 1100
-"""Deflate makes at most 1032 bytes of one."""
-
 WEIGHTS_ALONE = "name the architecture, which model.to_json() gives, with --architecture FILE.json"
 
 
@@ -42,11 +38,13 @@ class Parts:
     weights: Hdf5 | None
     assets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     """Files beside the weights, by the folder of the layer that they belong to."""
+    backend: str = ""
+    """What Keras computed with when it saved the weights."""
 
 
 def is_keras(head: bytes, file: SourceFile) -> bool:
     """Whether a file is HDF5, or a zip archive made by Keras; JSON is told by `is_architecture`."""
-    return head.startswith(MAGIC) or (head.startswith(_ZIP) and _holds_model(file))
+    return head.startswith(MAGIC) or (head.startswith(ZIP) and _holds_model(file))
 
 
 def is_architecture(content: Any) -> bool:
@@ -66,7 +64,7 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
         if architecture is None:
             raise SourceError(f"'{file.path}' holds weights without the model's architecture", remedy=WEIGHTS_ALONE)
         other = _open(SourceFile(architecture))
-        parts = replace(other, version=other.version or parts.version, weights=parts.weights)
+        parts = replace(other, version=other.version or parts.version, weights=parts.weights, backend=parts.backend)
     elif architecture is not None:
         raise OptionError(f"'{file.path}' has an architecture of its own", remedy="leave out --architecture")
     if parts.weights is None:
@@ -75,16 +73,28 @@ def read_model(file: SourceFile, architecture: Path | None = None, weights: Path
                 f"'{file.path}' is a Keras architecture without weights",
                 remedy="name the file that holds them with --checkpoint, or convert that one and name this with --architecture",
             )
-        parts = replace(parts, weights=_open(SourceFile(weights)).weights)
+        other = _open(SourceFile(weights))
+        parts = replace(parts, weights=other.weights, backend=other.backend)
     elif weights is not None:
         raise OptionError(f"'{file.path}' has weights of its own", remedy="leave out --checkpoint")
     if parts.config is None or parts.weights is None:
         raise SourceError("architecture and weights do not lie in the files that were named", remedy=WEIGHTS_ALONE)
     model = parse_model(parts.config, parts.version)
     check_known(model)
+    _check_backend(model, parts.backend)
     assign_weights(model, parts.weights)
     assign_assets(model, parts.assets)
     return model
+
+
+def _check_backend(model: KerasModel, backend: str) -> None:
+    turned = [path for path, layer in model.everything() if layer.class_name.startswith("Conv")]
+    if backend == "theano" and turned:
+        raise SourceError(
+            "the weights were saved by Keras on Theano, which keeps the kernels of convolutions turned round",
+            where=f"layer '{turned[0]}'",
+            remedy="load the model with Keras on TensorFlow, which turns them, and save it again",
+        )
 
 
 def weights_alone(file: SourceFile) -> dict[str, Tensor] | None:
@@ -129,7 +139,7 @@ def _open(file: SourceFile) -> Parts:
     head = bytes(file.view[: len(MAGIC)])
     if head.startswith(MAGIC):
         return _from_hdf5(Hdf5(file))
-    if head.startswith(_ZIP):
+    if head.startswith(ZIP):
         return _from_zip(file)
     return Parts(_parse_json(bytes(file.view[:_MOST_CONFIG]), file.path), "", None)
 
@@ -140,7 +150,9 @@ def _from_hdf5(file: Hdf5) -> Parts:
         version = file.attribute("model_weights", "keras_version")
     if config is not None and not isinstance(config, str):
         raise SourceError(f"the model_config of '{file.file.path}' is no text")
-    return Parts(None if config is None else _parse_json(config.encode(), file.file.path), str(version or ""), file)
+    backend = next((said for group in ("", "model_weights") if (said := file.attribute(group, "backend"))), "")
+    document = None if config is None else _parse_json(config.encode(), file.file.path)
+    return Parts(document, str(version or ""), file, backend=str(backend))
 
 
 def _parse_json(text: bytes, path: Path) -> Any:
@@ -162,22 +174,13 @@ def _holds_model(file: SourceFile) -> bool:
 def _from_zip(file: SourceFile) -> Parts:
     try:
         with BoundedFile(file.path) as opened, zipfile.ZipFile(opened) as archive:
-            config = _parse_json(_member(archive, file, _CONFIG, _MOST_CONFIG), file.path)
-            metadata = (
-                _parse_json(_member(archive, file, _METADATA, _MOST_CONFIG), file.path) if _METADATA in archive.namelist() else {}
-            )
+            config = _parse_json(read_member(archive, file, archive.getinfo(_CONFIG), _MOST_CONFIG), file.path)
+            metadata: Any = {}
+            if _METADATA in archive.namelist():
+                metadata = _parse_json(read_member(archive, file, archive.getinfo(_METADATA), _MOST_CONFIG), file.path)
             version = str(metadata.get("keras_version", "")) if isinstance(metadata, Mapping) else ""
             return Parts(config, version, _weights_of(archive, file), _assets_of(archive, file))
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        OSError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-    ) as error:
+    except BROKEN as error:
         raise SourceError(
             f"the archive '{file.path}' cannot be read", why=str(error)[:120], remedy="copy or download it again"
         ) from error
@@ -188,11 +191,8 @@ def _weights_of(archive: zipfile.ZipFile, file: SourceFile) -> Hdf5 | None:
         return None
     info = archive.getinfo(_WEIGHTS)
     if info.compress_type == zipfile.ZIP_STORED:
-        start = _start_of(file, info)
-        if info.file_size != info.compress_size or start + info.file_size > file.size:
-            raise SourceError(f"the archive '{file.path}' cannot be read", why=f"{_WEIGHTS} reaches beyond its end")
-        return Hdf5(file, start, info.file_size)
-    return Hdf5(MemoryFile(file.path, _member(archive, file, _WEIGHTS, _MOST_WEIGHTS)))
+        return Hdf5(file, place_of_stored(file, info), info.file_size)
+    return Hdf5(MemoryFile(file.path, read_member(archive, file, info, _MOST_WEIGHTS)))
 
 
 def _assets_of(archive: zipfile.ZipFile, file: SourceFile) -> dict[str, dict[str, bytes]]:
@@ -207,28 +207,5 @@ def _assets_of(archive: zipfile.ZipFile, file: SourceFile) -> dict[str, dict[str
         total += info.file_size
         if total > _MOST_ASSETS:
             raise SourceError(f"the assets in the archive '{file.path}' hold more than {_MOST_ASSETS >> 20} MiB")
-        found.setdefault(folder, {})[name] = _member(archive, file, info.filename, _MOST_ASSETS)
+        found.setdefault(folder, {})[name] = read_member(archive, file, info, _MOST_ASSETS)
     return found
-
-
-def _start_of(file: SourceFile, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind its own header, whose name and extras may differ from the directory's."""
-    header = file.read(info.header_offset, 30)
-    if not header.startswith(_ZIP):
-        raise SourceError(
-            f"the archive '{file.path}' cannot be read", why=f"there is no {info.filename} at byte {info.header_offset}"
-        )
-    name, extra = struct.unpack_from("<HH", header, 26)
-    return info.header_offset + 30 + int(name) + int(extra)
-
-
-def _member(archive: zipfile.ZipFile, file: SourceFile, name: str, most: int) -> bytes:
-    """A member's bytes. SourceError where it says, or turns out, to be larger than such a thing can be."""
-    info = archive.getinfo(name)
-    if info.file_size > most or info.file_size > _MOST_INFLATED * max(info.compress_size, 1):
-        raise SourceError(f"'{name}' in the archive '{file.path}' says to hold {info.file_size} bytes, which it cannot")
-    with archive.open(info) as stream:
-        data = stream.read(info.file_size + 1)
-    if len(data) != info.file_size:
-        raise SourceError(f"'{name}' in the archive '{file.path}' is {len(data)} bytes long, not {info.file_size} as it says")
-    return data

@@ -10,7 +10,6 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.ir import Graph, Port, Shape, Typed, Value
 from tensorferry.readers.keras.building import Builder
-from tensorferry.readers.keras.extents import fill, scalar, size_of
 from tensorferry.tensor import DType
 
 Step = Callable[[Builder, Value, Sequence[Value]], tuple[Value, list[Value]]]
@@ -155,11 +154,7 @@ class _Loop:
         return Scanned(results[last] if last is not None else ends[index or 0], ends, stacked)
 
     def _steps(self) -> Value:
-        build, sequence = self.build, self.given.sequence
-        known = build.shape(sequence)[0]
-        if isinstance(known, int):
-            return build.constant(known, name="steps")
-        return scalar(build, size_of(build, sequence, 0))
+        return self.build.scalar(self.build.sizes(self.given.sequence)[0])
 
     def _output(self) -> tuple[Typed, int | None]:
         """The type of a step's output, and which state it is, if one: found by a trial that is thrown away."""
@@ -175,7 +170,7 @@ class _Loop:
         build = self.build
         sizes = list(output.shape or ())
         if not any(isinstance(each, str) for each in sizes[1:]):
-            return fill(build, [size_of(build, self.given.sequence, 1), *(int(each) for each in sizes[1:])], dtype=output.dtype)
+            return build.zeros([build.sizes(self.given.sequence)[1], *(int(each) for each in sizes[1:])], dtype=output.dtype)
         raise build.unsupported("the size of its output is not known")
 
     def _reserve(self, output: Typed, steps: Value) -> Value:

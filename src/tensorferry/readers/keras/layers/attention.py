@@ -14,7 +14,6 @@ from tensorferry.ir import Value
 from tensorferry.readers.keras.activations import softmax
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import EXPORT, Config
-from tensorferry.readers.keras.extents import reshape_to, scalar, size_of
 from tensorferry.readers.keras.registry import Slot, layer
 from tensorferry.tensor import DType
 
@@ -36,7 +35,7 @@ def causal_mask(build: Builder, rows: Value, columns: Value, row_axis: int, colu
     """[rows, columns], true where the column is no later than the row."""
     places = []
     for value, axis in ((rows, row_axis), (columns, column_axis)):
-        size = scalar(build, size_of(build, value, axis))
+        size = build.scalar(build.sizes(value)[axis])
         places.append(build.add("Range", (build.constant(0), size, build.constant(1)), {"Tidx": DType.INT32}))
     return build.add("GreaterEqual", (build.expand(places[0], 1), build.expand(places[1], 0)))
 
@@ -236,7 +235,7 @@ def _softmax_over(build: Builder, scores: Value, count: int) -> Value:
     if count == 1:
         return build.add("Softmax", (scores,))
     rank = build.rank(scores)
-    sizes = [size_of(build, scores, axis) for axis in range(rank)]
+    sizes = build.sizes(scores)
     if any(not isinstance(each, int) for each in sizes[1:]):
         raise build.unsupported("it attends over several axes of unknown size")
     known = [int(each) for each in sizes[1:] if isinstance(each, int)]
@@ -278,4 +277,4 @@ def _repeated(build: Builder, value: Value, times: int) -> Value:
         return value
     heads, width = (build.size(value, axis) for axis in (2, 3))
     stacked = build.add("Pack", [value] * times, {"axis": 3, "N": times})
-    return reshape_to(build, stacked, [size_of(build, value, 0), size_of(build, value, 1), heads * times, width])
+    return build.reshape(stacked, [*build.sizes(value)[:2], heads * times, width])

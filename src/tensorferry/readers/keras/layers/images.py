@@ -9,8 +9,9 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import Config
+from tensorferry.readers.keras.layers.resizing import resize
 from tensorferry.readers.keras.registry import Slot, layer
-from tensorferry.tensor import Array, DType
+from tensorferry.tensor import Array
 
 _AUGMENTATION = [
     *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomApply", "RandomBrightness", "RandomChoice"),
@@ -82,30 +83,6 @@ def normalization(build: Builder, config: Config, inputs: Sequence[Value]) -> Va
 
 # -- sizes ---------------------------------------------------------------------------------------------------------
 
-_RESIZERS = {
-    "bilinear": "ResizeBilinear",
-    "nearest": "ResizeNearestNeighbor",
-    "bicubic": "ResizeBicubic",
-    "area": "ResizeArea",
-}
-_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}
-"""With antialiasing, and for kernels that have no op of their own (these bear their own names)."""
-
-
-def resize(build: Builder, image: Value, size: Sequence[int], method: str = "bilinear", antialias: bool = False) -> Value:
-    """Images [batch, height, width, channels] to another size."""
-    wanted = build.constant(np.asarray(size, np.int32), name="size")
-    method = method.lower()
-    if method in _RESIZERS and (not antialias or method in ("nearest", "area")):
-        attrs = {} if method == "area" else {"half_pixel_centers": True, "align_corners": False}
-        return build.add(_RESIZERS[method], (image, wanted), attrs)
-    if method not in (*_KERNELS, "lanczos3", "lanczos5", "gaussian", "mitchellcubic"):
-        raise build.unsupported(f"its interpolation '{method}' is not known")
-    known = [build.size(image, axis) for axis in (1, 2)]
-    scale = np.asarray([to / at for to, at in zip(size, known, strict=True)], np.float32)
-    operands = (image, wanted, build.constant(scale, DType.FLOAT32, "scale"), build.constant(np.zeros(2), DType.FLOAT32, "shift"))
-    return build.add("ScaleAndTranslate", operands, {"kernel_type": _KERNELS.get(method, method), "antialias": antialias})
-
 
 class _Images:
     """One layer's images, brought to [batch, height, width, channels] and back."""
@@ -163,7 +140,9 @@ def resizing(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
         image = _cropped(build, image, images.sizes(), target)
     elif config.flag("pad_to_aspect_ratio"):
         image = _padded(build, image, images.sizes(), target, config.number("fill_value", 0.0))
-    return images.back(resize(build, image, target, config.text("interpolation", "bilinear"), config.flag("antialias")))
+    return images.back(
+        resize(build, image, target, config.text("interpolation", "bilinear").lower(), antialias=config.flag("antialias"))
+    )
 
 
 @layer("CenterCrop")
@@ -174,7 +153,7 @@ def center_crop(build: Builder, config: Config, inputs: Sequence[Value]) -> Valu
     if known[0] >= target[0] and known[1] >= target[1]:
         start = (known[0] - target[0]) // 2, (known[1] - target[1]) // 2
         return images.back(_window(build, images.value, start, target))
-    return images.back(resize(build, _cropped(build, images.value, known, target), target))
+    return images.back(resize(build, _cropped(build, images.value, known, target), target, "bilinear"))
 
 
 @layer("RandomCrop")
@@ -184,4 +163,4 @@ def random_crop(build: Builder, config: Config, inputs: Sequence[Value]) -> Valu
         return inputs[0]
     images = _Images(build, config, inputs[0])
     target = config.integer("height"), config.integer("width")
-    return images.back(resize(build, _cropped(build, images.value, images.sizes(), target), target))
+    return images.back(resize(build, _cropped(build, images.value, images.sizes(), target), target, "bilinear"))

@@ -9,7 +9,6 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, values_in
 from tensorferry.readers.keras.description import EXPORT, Config, Layer
-from tensorferry.readers.keras.extents import fill, size_of
 from tensorferry.readers.keras.layers.cells import CELLS, Cell, cell_of, roles
 from tensorferry.readers.keras.layers.held import held_layer
 from tensorferry.readers.keras.registry import Slot, layer
@@ -62,7 +61,7 @@ def run_cell(build: Builder, config: Config, inputs: Sequence[Value], cell: Cell
     if not first:
         if config.flag("stateful"):
             tell_stateful(build)
-        first = [fill(build, [size_of(build, x, 1), size]) for size in cell.sizes]
+        first = [build.zeros([build.sizes(x)[1], size]) for size in cell.sizes]
     collect = config.flag("return_sequences")
     unroll = config.flag("unroll")
     given = Scan(x, [build.floating(each) for each in first], mask, collect, unroll, config.flag("zero_output_for_mask"))

@@ -8,7 +8,6 @@ from tensorferry.ir import Value
 from tensorferry.readers.keras.activations import activate
 from tensorferry.readers.keras.building import Builder, values_in
 from tensorferry.readers.keras.description import Config
-from tensorferry.readers.keras.extents import fill, size_of
 from tensorferry.readers.keras.layers.cells import roles
 from tensorferry.readers.keras.layers.recurrent import outputs_of, tell_stateful, time_first, turned
 from tensorferry.readers.keras.registry import Slot, layer
@@ -83,7 +82,7 @@ class _Convolution:
         """The first state."""
         kernel = build.tensor("cell/kernel").shape
         sizes = [self._size(build.size(sequence, 2 + axis), kernel[axis], axis) for axis in range(self.axes)]
-        return fill(build, [size_of(build, sequence, 1), *sizes, self.filters])
+        return build.zeros([build.sizes(sequence)[1], *sizes, self.filters])
 
     def _size(self, size: int, kernel: int, axis: int) -> int:
         step = self.strides[axis]

@@ -9,16 +9,9 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, Size
 from tensorferry.readers.keras.description import Config
+from tensorferry.readers.keras.layers.resizing import INTERPOLATIONS, resize
 from tensorferry.readers.keras.registry import layer
 from tensorferry.tensor import DType
-
-_RESIZES = {
-    "nearest": ("ResizeNearestNeighbor", {"half_pixel_centers": True}),
-    "bilinear": ("ResizeBilinear", {"half_pixel_centers": True}),
-    "bicubic": ("ResizeBicubic", {"half_pixel_centers": True}),
-    "area": ("ResizeArea", {}),
-}
-_KERNELS = ("lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 
 
 @layer("Flatten")
@@ -126,23 +119,13 @@ def repeat(build: Builder, value: Value, axis: int, times: int) -> Value:
 def upsampling2d(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """A larger image, by any interpolation."""
     factors = config.integers("size", 2, default=2)
-    way = config.text("interpolation", "nearest", among=(*_RESIZES, *_KERNELS))
+    way = config.text("interpolation", "nearest", among=INTERPOLATIONS)
     value = build.channels_last(build.floating(inputs[0]))
     sizes = build.sizes(value)
     wanted: list[Size] = [build.times(size, factor) for size, factor in zip(sizes[1:3], factors, strict=True)]
-    return build.as_before(resize(build, value, wanted, way, factors))
-
-
-def resize(build: Builder, value: Value, wanted: Sequence[Size], way: str, factors: Sequence[float]) -> Value:
-    """To another height and width, as tf.image.resize does without antialiasing."""
-    if way in _RESIZES:
-        op, attrs = _RESIZES[way]
-        if build.layer.version.startswith(("2.2.", "2.3.")) and not build.layer.version.endswith("-tf"):
-            attrs = {}  # before TensorFlow 2, places were counted from their corners
-        return build.add(op, (value, build.vector(wanted)), attrs)
-    scale = build.constant(np.asarray(factors, np.float32), DType.FLOAT32, "scale")
-    nothing = build.constant(np.zeros(2, np.float32), DType.FLOAT32, "translation")
-    return build.add("ScaleAndTranslate", (value, build.vector(wanted), scale, nothing), {"kernel_type": way, "antialias": False})
+    version = build.layer.version
+    before_2 = version.startswith(("2.2.", "2.3.")) and not version.endswith("-tf")
+    return build.as_before(resize(build, value, wanted, way, factors=factors, from_corners=before_2))
 
 
 # -- looking up ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from tensorferry.errors import SourceError
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, values_in
 from tensorferry.readers.keras.description import Config, Layer
-from tensorferry.readers.keras.extents import reshape_to, shape_of
 from tensorferry.readers.keras.layers.held import held_layer
 from tensorferry.readers.keras.registry import layer
 
@@ -84,7 +83,7 @@ def time_distributed(build: Builder, _config: Config, inputs: Sequence[Value]) -
     x = inputs[0]
     if build.rank(x) < 2:
         raise build.unsupported("its input has no axis of time")
-    sizes = shape_of(build, x)
+    sizes = build.sizes(x)
     joined = build.reshape(x, [-1, *(build.size(x, axis) for axis in range(2, build.rank(x)))])
     mask = build.mask(x)
     if mask is not None and build.rank(mask) > 2:
@@ -94,4 +93,4 @@ def time_distributed(build: Builder, _config: Config, inputs: Sequence[Value]) -
 
 
 def _apart(build: Builder, value: Value, leading: Sequence[Any]) -> Value:
-    return reshape_to(build, value, [*leading, *shape_of(build, value)[1:]])
+    return build.reshape(value, [*leading, *build.sizes(value)[1:]])
