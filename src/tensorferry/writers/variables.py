@@ -43,9 +43,8 @@ class Holding:
 
 def find_weights(graph: Graph) -> dict[str, Tensor]:
     """Name -> elements of all weights, those inside of branches and loops included."""
-    lifted = graph.copy()
-    _lift(lifted, _Weights(graph))
-    is_weight = _Weights(graph)
+    lifted, is_weight = graph.copy(), _Weights(graph)
+    _lift(lifted, is_weight)
     found = {node.name: node["value"] for node in lifted.nodes if is_weight(node)}
     return {**found, **{name: state.first for name, state in graph.states.items()}}
 
@@ -100,11 +99,9 @@ def _lift(graph: Graph, is_weight: _Weights) -> None:
     for node in tuple(graph.nodes):
         if node.op not in ("If", "Case", "While"):
             continue
-        inner = {nested: [each for each in nested.nodes if is_weight(each)] for _key, nested in node.graphs()}
         for _key, nested in node.graphs():
             _lift(nested, is_weight)
-            inner[nested] = [each for each in nested.nodes if is_weight(each)]
-        found = {each["value"]: each.name for constants in inner.values() for each in constants}
+        found = {each["value"]: each.name for _key, nested in node.graphs() for each in nested.nodes if is_weight(each)}
         current = node
         for tensor, name in found.items():
             current = add_capture(graph, current, _outside(graph, tensor, name, current), f"{name}/given")
