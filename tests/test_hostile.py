@@ -392,3 +392,12 @@ def test_what_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "net.pb").write_bytes(data)
     with pytest.raises(SourceError, match="UTF-8"):
         inspect(tmp_path / "net.pb")
+
+
+def test_a_checkpoint_whose_graph_is_a_checkpoint(tmp_path: Path, web: dict[str, bytes]) -> None:
+    """The .meta file, which a part of a checkpoint leads to, is a part of a checkpoint."""
+    tensorferry.convert(folder(tmp_path / "web", web) / "model.json", tmp_path / "ckpt", to="checkpoint", verify=False)
+    (tmp_path / "ckpt.meta").write_bytes((tmp_path / "ckpt.index").read_bytes())
+    for name in ("ckpt", "ckpt.meta", "ckpt.index"):
+        with pytest.raises(SourceError, match="under the name of its graph"):
+            inspect(tmp_path / name)

@@ -164,7 +164,11 @@ def _recognize_checkpoint(path: Path) -> Source:
     """From its prefix, its folder or a part of it: the graph that was saved with it, if it is there, else the values alone."""
     prefix = find_prefix(path)
     meta = prefix.with_name(f"{prefix.name}.meta")
-    return recognize(meta) if meta.is_file() else Source("checkpoint", SourceFile(main_file(prefix)))
+    if not meta.is_file():
+        return Source("checkpoint", SourceFile(main_file(prefix)))
+    if is_part(meta, bytes(SourceFile(meta).view[:_HEAD])):
+        raise _not_a_graph(meta, "a table of a checkpoint under the name of its graph", "copy the .meta file anew, or take it away")
+    return recognize(meta)
 
 
 def _recognize_text_form(file: SourceFile) -> Source:
