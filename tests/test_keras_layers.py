@@ -28,55 +28,19 @@ FORMS = {"keras": ("h5", "keras", "export"), "tf_keras": ("h5", "keras", "save")
 TOLERANCE = 1e-4
 
 NOT_YET = {
-    "masks of Keras 3 are saved as operations, which are not read yet": {
-        "Embedding, masked, Bidirectional-keras-h5",
-        "Embedding, masked, Bidirectional-keras-keras",
-        "GRU, masked-keras-h5",
-        "GRU, masked-keras-keras",
-        "GlobalAveragePooling1D, masked-keras-h5",
-        "GlobalAveragePooling1D, masked-keras-keras",
-        "LSTM, masked sequence-keras-h5",
-        "LSTM, masked sequence-keras-keras",
-        "LSTM, masked-keras-h5",
-        "LSTM, masked-keras-keras",
-    },
-    "where these weights stand in the .keras file is not known yet": {
-        "GroupQueryAttention-keras-keras",
-        "MultiHeadAttention, axes-tf_keras-keras",
-        "MultiHeadAttention, masked words-tf_keras-keras",
-        "MultiHeadAttention, masks-tf_keras-keras",
-        "MultiHeadAttention, scores-tf_keras-keras",
-        "MultiHeadAttention-tf_keras-keras",
-        "SpectralNormalization-keras-keras",
-    },
     "tf-idf of tf_keras is not read yet": {
         "IntegerLookup, tf-idf-tf_keras-h5",
         "IntegerLookup, tf-idf-tf_keras-keras",
     },
-    "some of these functions are not read, or not saved by Keras itself, yet": {
-        "activations of Keras 3-keras-h5",
-        "activations of Keras 3-keras-keras",
-        "activations, hard and swish-keras-h5",
-        "activations, hard and swish-keras-keras",
-        "activations, hard and swish-tf_keras-h5",
-        "activations, hard and swish-tf_keras-keras",
+    "the kernel lies in two places of the .keras file": {
+        "SpectralNormalization-keras-keras",
     },
     "Keras itself does not save this, or draws random numbers in it": {
         "augmentation of Keras 3-keras-h5",
         "augmentation-keras-export",
         "augmentation-keras-h5",
     },
-    "operations of a functional model are not read yet": {
-        "operations, one operand-keras-h5",
-        "operations, one operand-keras-keras",
-        "operations, reductions-keras-h5",
-        "operations, reductions-keras-keras",
-        "operations, shapes-keras-h5",
-        "operations, shapes-keras-keras",
-        "operations, two operands-keras-h5",
-        "operations, two operands-keras-keras",
-        "operations-keras-h5",
-        "operations-keras-keras",
+    "TFOpLambda and SlicingOpLambda of tf_keras are not read yet": {
         "operations-tf_keras-h5",
         "operations-tf_keras-keras",
     },

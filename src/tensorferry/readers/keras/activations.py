@@ -61,6 +61,76 @@ def swish(build: Builder, value: Value) -> Value:
     return build.add("Mul", (value, build.add("Sigmoid", (value,))))
 
 
+def times_own(inner: Activation) -> Activation:
+    """x times a function of x."""
+    return lambda build, value: build.add("Mul", (value, inner(build, value)))
+
+
+def mish(build: Builder, value: Value) -> Value:
+    """x tanh(softplus(x))."""
+    return build.add("Mul", (value, build.add("Tanh", (build.add("Softplus", (value,)),))))
+
+
+def log_sigmoid(build: Builder, value: Value) -> Value:
+    """-softplus(-x)."""
+    return build.add("Neg", (build.add("Softplus", (build.add("Neg", (value,)),)),))
+
+
+def celu(build: Builder, value: Value, alpha: float = 1.0) -> Value:
+    """max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
+    below = build.add("Minimum", (value, build.number(0.0, value)))
+    grown = build.add("Expm1", (build.add("Mul", (below, build.number(1 / alpha, value))),))
+    return build.add("AddV2", (build.add("Relu", (value,)), build.add("Mul", (grown, build.number(alpha, value)))))
+
+
+def glu(build: Builder, value: Value, axis: int = -1) -> Value:
+    """The first half of an axis times the sigmoid of the second."""
+    axis = build.axis(value, axis)
+    first, second = build.add_all("Split", (build.constant(axis, name="axis"), value), {"num_split": 2})
+    return build.add("Mul", (first, build.add("Sigmoid", (second,))))
+
+
+def squareplus(build: Builder, value: Value, b: float = 4.0) -> Value:
+    """(x + sqrt(x^2 + b)) / 2."""
+    root = build.add("Sqrt", (build.add("AddV2", (build.add("Square", (value,)), build.number(b, value))),))
+    return build.add("Mul", (build.add("AddV2", (value, root)), build.number(0.5, value)))
+
+
+def outside(build: Builder, value: Value, bound: float, less: float) -> Value:
+    """0 up to a bound on both sides; behind it the value, nearer to 0 by `less`."""
+    size = build.add("Abs", (value,))
+    made = build.add("Sub", (value, build.add("Mul", (build.add("Sign", (value,)), build.number(less, value))))) if less else value
+    kept = build.add("Greater", (size, build.number(bound, value)))
+    return build.add("SelectV2", (kept, made, build.number(0.0, value)))
+
+
+def sparse_plus(build: Builder, value: Value) -> Value:
+    """0 below -1, (x + 1)^2 / 4 up to 1, x above."""
+    within = clip(build, value, -1.0, 1.0)
+    lifted = build.add("Square", (build.add("AddV2", (within, build.number(1.0, value))),))
+    above = build.add("Relu", (build.add("Sub", (value, build.number(1.0, value))),))
+    return build.add("AddV2", (build.add("Mul", (lifted, build.number(0.25, value))), above))
+
+
+def sparse_sigmoid(build: Builder, value: Value) -> Value:
+    """(x + 1) / 2 between 0 and 1."""
+    half = build.add("Mul", (build.add("AddV2", (value, build.number(1.0, value))), build.number(0.5, value)))
+    return clip(build, half, 0.0, 1.0)
+
+
+def threshold(build: Builder, value: Value, threshold: float = 0.0, default_value: float = 0.0) -> Value:
+    """The value above the threshold, else another."""
+    above = build.add("Greater", (value, build.number(threshold, value)))
+    return build.add("SelectV2", (above, value, build.number(default_value, value)))
+
+
+def log_softmax(build: Builder, value: Value, axis: int = -1) -> Value:
+    """The logarithm of softmax over one axis."""
+    if build.axis(value, axis) == build.rank(value) - 1:
+        return build.add("LogSoftmax", (value,))
+    return build.add("Log", (softmax(build, value, axis),))
+
+
 TABLE: dict[str, Activation] = {
     "linear": lambda _build, value: value,
     "relu": op("Relu"),
@@ -77,6 +147,21 @@ TABLE: dict[str, Activation] = {
     "silu": swish,
     "gelu": gelu,
     "leaky_relu": op("LeakyRelu", alpha=0.2),
+    "mish": mish,
+    "hard_silu": times_own(hard_sigmoid3),
+    "hard_swish": times_own(hard_sigmoid3),
+    "hard_tanh": lambda build, value: clip(build, value, -1.0, 1.0),
+    "hard_shrink": lambda build, value: outside(build, value, 0.5, 0.0),
+    "soft_shrink": lambda build, value: outside(build, value, 0.5, 0.5),
+    "tanh_shrink": lambda build, value: build.add("Sub", (value, build.add("Tanh", (value,)))),
+    "log_sigmoid": log_sigmoid,
+    "log_softmax": log_softmax,
+    "celu": celu,
+    "glu": glu,
+    "squareplus": squareplus,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": sparse_sigmoid,
+    "threshold": threshold,
 }
 """Name -> function; those that differ between releases are chosen in `activate`."""
 

@@ -1,9 +1,9 @@
 """HDF5 files by means of pyfive: attributes, groups, and datasets as Tensors that point into the file.
 
 pyfive is pure Python and says where a dataset lies, so that weights are read in place. h5py's C code was seen to run on for over
-20 seconds on 3 of 805 mutated Keras files, where nothing in the process can stop it. pyfive ended within a second on all that it was
-tried with (docs/fuzzing.md), with errors of every kind: it is given a file that counts what is read, and whatever it raises becomes a
-SourceError. Releases before 1.2.1 fail on some sound files: they read beyond the end of a heap of long attributes.
+20 seconds on 3 of 805 mutated Keras files, where nothing in the process can stop it. pyfive ended within a second on all it was
+tried with (docs/fuzzing.md), with errors of every kind: it is given a file that counts what is read, and whatever it raises becomes
+a SourceError. Releases before 1.2.1 fail on some sound files: they read beyond the end of a heap of long attributes.
 What it cannot read are datasets in pieces of files with the newest layout (`libver="latest"`), which Keras does not write.
 """
 

@@ -73,15 +73,9 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
         return parse_layer({**given, "class_name": "Functional"}, version, depth)
     name = str(given.get("name") or config.get("name") or class_name.lower())
     modern, changed = modernise(class_name, config)
-    layer = Layer(
-        name,
-        modern,
-        Config(changed, name),
-        str(module),
-        given=config,
-        version=version,
-        depth=depth,
-    )
+    layer = Layer(name, modern, Config(changed, name), str(module), given=config, version=version, depth=depth)
+    if not module and layer.release == 3 and "trainable" not in config and registry.find(f"ops.{class_name}") is not None:
+        layer.module = "keras.ops"  # HDF5 files of Keras 3 name no modules; but layers whose name is taken say if they are trained
     rule = registry.find(layer.kind)
     if rule is not None and rule.children is not None:
         layer.children = dict(rule.children(layer))

@@ -27,6 +27,10 @@ _ROLES = frozenset(
 """Last parts of names that say for certain which weight is meant."""
 
 
+_PYTHON_NAMES = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes that bear another name in Keras' own code, after which it names folders."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A weight's place: the layer that owns it, its role there, whether it is trained, its folder and number in Keras 3's form."""
@@ -92,7 +96,7 @@ def _folders(model: KerasModel, folder: str) -> Iterator[tuple[str, Layer]]:
     for layer in model.layers:
         if layer.kind.startswith("ops."):
             continue
-        name = snake_case(layer.class_name if layer.model is None or layer.class_name != "Model" else "Functional")
+        name = snake_case(_PYTHON_NAMES.get(layer.class_name, layer.class_name))
         count = counts.get(name, 0)
         counts[name] = count + 1
         yield f"{start}layers/{name}_{count}" if count else f"{start}layers/{name}", layer
@@ -128,11 +132,17 @@ def assign_filed(model: KerasModel, folder: Callable[[str], Sequence[Tensor] | N
     for place in places_of_model(model, ""):
         wanted.setdefault(place.folder, []).append(place)
     for path, those in wanted.items():
-        found = folder(path)
+        found = folder(path) or folder(_as_private(path))
         if found is None or len(found) != len(those):
             raise _wrong_count(path, 0 if found is None else len(found), [place.role for place in those])
         for place in those:
             place.owner.weights[place.role] = found[place.number]
+
+
+def _as_private(path: str) -> str:
+    """The folder of a part that its layer keeps under a private name (`_query_dense`)."""
+    outer, _, name = path.rpartition("/")
+    return f"{outer}/_{name}"
 
 
 def _wrong_count(layer: str, count: int, roles: Sequence[str]) -> SourceError:

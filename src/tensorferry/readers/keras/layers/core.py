@@ -63,3 +63,9 @@ def einsum_dense(build: Builder, config: Config, inputs: Sequence[Value]) -> Val
     if build.has("bias"):
         value = build.add("AddV2", (value, build.weight("bias")))
     return activate(build, value, config.get("activation"))
+
+
+@layer("LayerScale", weights=["gamma"])
+def layer_scale(build: Builder, _config: Config, inputs: Sequence[Value]) -> Value:
+    """A factor for each channel, as ConvNeXt has it."""
+    return build.add("Mul", (build.floating(inputs[0]), build.weight("gamma")))

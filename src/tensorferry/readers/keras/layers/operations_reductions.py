@@ -1,0 +1,158 @@
+"""Operations of keras.ops that make one number of many, and those that sort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorferry.ir import Value
+from tensorferry.readers.keras.building import Builder
+from tensorferry.readers.keras.description import EXPORT, Config
+from tensorferry.readers.keras.layers.operations import as_truth
+from tensorferry.readers.keras.registry import layer
+from tensorferry.tensor import DType
+
+_PLAIN = {"Sum": "Sum", "Mean": "Mean", "Max": "Max", "Amax": "Max", "Min": "Min", "Amin": "Min", "Prod": "Prod"}
+
+
+def axes_of(build: Builder, config: Config, value: Value) -> list[int]:
+    """The axes that go; all where none is named."""
+    given = config.get("axis")
+    if given is None:
+        return list(range(build.rank(value)))
+    listed = [config.integer("axis")] if isinstance(given, int) else config.integers("axis")
+    return [build.axis(value, each) for each in listed]
+
+
+@layer(*(f"ops.{name}" for name in _PLAIN))
+def reduced(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """Sums, products, extremes; means of whole numbers are floats."""
+    name, value = build.layer.class_name, inputs[0]
+    if config.get("initial") is not None:
+        raise build.unsupported("it begins with a number of its own", EXPORT)
+    if value.dtype is DType.BOOL or (name == "Mean" and not value.dtype.is_float):
+        value = build.cast(value, DType.FLOAT32 if name == "Mean" else DType.INT32)
+    return build.reduce(_PLAIN[name], value, axes_of(build, config, value), config.flag("keepdims"))
+
+
+@layer("ops.Average")
+def average(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The mean, of equal weights."""
+    if build.kwargs.get("weights") is not None or len(build.args) > 1:
+        raise build.unsupported("it weighs its elements", EXPORT)
+    return build.reduce("Mean", build.floating(inputs[0]), axes_of(build, config, inputs[0]))
+
+
+@layer("ops.Any", "ops.All")
+def truths(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """Whether one is true, or all are."""
+    value = as_truth(build, inputs[0])
+    return build.reduce(build.layer.class_name, value, axes_of(build, config, value), config.flag("keepdims"))
+
+
+@layer("ops.CountNonzero")
+def count(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """How many are not 0."""
+    value = build.cast(as_truth(build, inputs[0]), DType.INT32)
+    return build.reduce("Sum", value, axes_of(build, config, value))
+
+
+@layer("ops.Var", "ops.Std")
+def spread(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The mean of the squares of what lies beside the mean; its root."""
+    value = build.floating(inputs[0])
+    axes = axes_of(build, config, value)
+    beside = build.add("Sub", (value, build.reduce("Mean", value, axes, keep=True)))
+    made = build.reduce("Mean", build.add("Square", (beside,)), axes, config.flag("keepdims"))
+    return made if build.layer.class_name == "Var" else build.add("Sqrt", (made,))
+
+
+@layer("ops.Logsumexp")
+def log_sum_exp(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """Reckoned from the largest, so that nothing overflows."""
+    value, axes = inputs[0], axes_of(build, config, inputs[0])
+    largest = build.reduce("Max", value, axes, keep=True)
+    total = build.reduce("Sum", build.add("Exp", (build.add("Sub", (value, largest)),)), axes, keep=True)
+    made = build.add("AddV2", (build.add("Log", (total,)), largest))
+    return made if config.flag("keepdims") else build.squeeze(made, axes)
+
+
+@layer("ops.Norm")
+def norm(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The root of the sum of squares."""
+    axes = axes_of(build, config, inputs[0])
+    if config.get("ord") not in (None, 2) or (config.get("ord") == 2 and len(axes) != 1):
+        raise build.unsupported(f"it is a norm of the order {config.get('ord')}", EXPORT)
+    return build.add("Sqrt", (build.reduce("Sum", build.add("Square", (inputs[0],)), axes, config.flag("keepdims")),))
+
+
+@layer("ops.Normalize")
+def normalized(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """To a length of 1."""
+    if config.number("order", 2) != 2:
+        raise build.unsupported(f"it normalises by the order {config.get('order')}", EXPORT)
+    value = inputs[0]
+    square = build.reduce("Sum", build.add("Square", (value,)), axes_of(build, config, value), keep=True)
+    least = build.number(config.number("epsilon", 1e-7) ** 2, value)
+    return build.add("Mul", (value, build.add("Rsqrt", (build.add("Maximum", (square, least)),))))
+
+
+@layer("ops.Argmax", "ops.Argmin")
+def place(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """Where the largest or the least stands, as int32."""
+    if config.get("axis") is None:
+        raise build.unsupported("it looks through all axes at once", EXPORT)
+    axis = build.axis(inputs[0], config.integer("axis"))
+    op = {"Argmax": "ArgMax", "Argmin": "ArgMin"}[build.layer.class_name]
+    made = build.add(op, (inputs[0], build.constant(axis, name="axis")), {"output_type": DType.INT32})
+    return build.expand(made, axis) if config.flag("keepdims") else made
+
+
+@layer("ops.Cumsum", "ops.Cumprod")
+def running(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The sum or product so far."""
+    if config.get("axis") is None:
+        raise build.unsupported("it goes through all axes at once", EXPORT)
+    axis = build.constant(build.axis(inputs[0], config.integer("axis")), name="axis")
+    return build.add(build.layer.class_name, (inputs[0], axis))
+
+
+@layer("ops.TopK")
+def top_k(build: Builder, config: Config, inputs: Sequence[Value]) -> list[Value]:
+    """The largest of the last axis, and where they stand."""
+    return build.add_all("TopKV2", (inputs[0], build.constant(config.integer("k"), name="k")))
+
+
+@layer("ops.Sort")
+def sort(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The last axis, the least first."""
+    return sorted_last(build, config, inputs[0])
+
+
+def sorted_last(build: Builder, config: Config, value: Value) -> Value:
+    """The elements of the last axis, which must be the one that is meant, in order."""
+    last = build.rank(value) - 1
+    if config.get("axis") is None or build.axis(value, config.integer("axis")) != last:
+        raise build.unsupported("it sorts another axis than the last", EXPORT)
+    largest = build.add_all("TopKV2", (value, build.constant(build.size(value, last), name="k")))[0]
+    return build.add("ReverseV2", (largest, build.constant([last], name="axis")))
+
+
+@layer("ops.Median")
+def median(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The middle of the last axis, or the mean of the two there."""
+    value = sorted_last(build, config, inputs[0])
+    last = build.rank(value) - 1
+    size = build.size(value, last)
+    begin, count = (size - 1) // 2, 1 + (size % 2 == 0)
+    middle = build.cut(value, {last: (begin, size - begin - count)})
+    return build.reduce("Mean", middle, [last], config.flag("keepdims"))
+
+
+@layer("ops.Argsort")
+def argsort(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """Where the elements of the last axis stand, the least first; equal ones in their order."""
+    rank = build.rank(inputs[0])
+    if build.axis(inputs[0], config.integer("axis", -1)) != rank - 1 or not inputs[0].dtype.is_float:
+        raise build.unsupported("it sorts another axis than the last, or numbers that are no floats", EXPORT)
+    size = build.constant(build.size(inputs[0], rank - 1), name="k")
+    return build.add_all("TopKV2", (build.add("Neg", (inputs[0],)), size))[1]
