@@ -112,7 +112,7 @@ def judge(code: int, said: dict[str, Any]) -> tuple[str, str]:
         if check["status"] != "verified":
             return check["status"], check["reason"]
         worst = max((output["relative"] for output in check["outputs"]), default=0.0)
-        stepped = ", by mean error" if any("rounds to steps" in output["problem"] for output in check["outputs"]) else ""
+        stepped = ", by mean error" if any("rounds to steps" in output.get("problem", "") for output in check["outputs"]) else ""
         return f"verified{stepped}, {worst:.1e}, {target['operator_count']} ops", ""
     if said.get("problems"):
         ops = sorted({(problem["op"], problem["why"]) for problem in said["problems"]})
@@ -175,7 +175,7 @@ def render(entries: list[Entry], folder: Path) -> str:
         f"Of {count} sources {opened} open. Of the {models_only} that hold a model, LiteRT verifies {verified['tflite']} and "
         f"TensorFlow.js {verified['tfjs']}.",
         "The figure is the largest error of any output relative to its largest reference value; then the operators of the result.",
-        "A quantised model whose kernels may round to other steps on the way is verified by mean error and direction where it differs.",
+        "A quantised model that may round to other steps on the way is verified by mean error and direction where it differs.",
         "",
         "| model | what | LiteRT | TensorFlow.js |",
         "|---|---|---|---|",
