@@ -13,9 +13,10 @@ import tensorferry
 from tensorferry import ops
 from tensorferry.errors import OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port, Typed
+from tensorferry.program import Program
 from tensorferry.tensor import DType
 from tensorferry.writers.foreign import lite_fallback
-from tensorferry.writers.tflite_program import Program, make_program
+from tensorferry.writers.tflite_program import make_program
 
 
 def graph_with(op: str, attrs: dict[str, Any], outputs: int = 1) -> Graph:

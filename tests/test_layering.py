@@ -20,7 +20,7 @@ ROWS = (
     {"storage", "facts", "archives", "download"},
     {"tensor"},
     {"ir"},
-    {"text", "targets", "wire"},
+    {"text", "targets", "program", "wire"},
     {"ops"},
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
     {"rereading"},

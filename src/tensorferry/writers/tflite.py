@@ -7,25 +7,17 @@ refers to its vector. A file that would reach 2 GiB takes the schema's other for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tensorferry.ir import Graph, Quantization
+from tensorferry.program import Code, Entry, Program, ProgramOperator, ProgramTensor, Subgraph
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.flatbuffer import Reserved, TableBuilder, fill, fill_reference
 from tensorferry.writers.tflite_payload import Payload
-from tensorferry.writers.tflite_program import (
-    Code,
-    Entry,
-    Fallback,
-    Program,
-    ProgramOperator,
-    ProgramTensor,
-    Subgraph,
-    make_program,
-)
+from tensorferry.writers.tflite_program import Fallback, make_program
 
 ALIGNMENT = 16
 ORDINARY_LIMIT = (1 << 31) - 1
@@ -80,19 +72,35 @@ def write_tflite(
     limit: int = ORDINARY_LIMIT,
     fallback: Fallback | None = None,
 ) -> TfliteFacts:
-    """Write the graph. `limit` is the size from which on buffers get 64-bit offsets; `fallback` is asked for what is declined.
+    """Write the graph as it is lowered; `fallback` is asked for what is declined. The rest is as in `write_program`.
 
-    Raises UnsupportedError, with all nodes that cannot be expressed, before anything is written; OSError from the disk passes
-    through (see `atomic.explaining`).
+    Raises UnsupportedError, with all nodes that cannot be expressed, before anything is written.
     """
     program = make_program(graph, signature, fallback)
+    return write_program(program, path, description=description, metadata=metadata, limit=limit)
+
+
+def write_program(
+    program: Program,
+    path: str | os.PathLike[str],
+    *,
+    description: str = "converted by Tensorferry",
+    metadata: Mapping[str, bytes] | None = None,
+    limit: int = ORDINARY_LIMIT,
+) -> TfliteFacts:
+    """Write a program, from wherever it comes. `limit` is the size from which on buffers get 64-bit offsets.
+
+    OSError from the disk passes through (see `atomic.explaining`).
+    """
+    payloads = [None if tensor is None else Payload(tensor) for tensor in program.buffers]
     builtins = [(code.name, code.version) for code in program.codes if not code.custom]
     oldest = tflite_schema.oldest_runtime(builtins)
-    layout = _lay_out(program, description, oldest, metadata or {}, long_offsets=False)
+    header = _Header(description, oldest, metadata or {})
+    layout = _lay_out(program, payloads, header, long_offsets=False)
     notices: tuple[str, ...] = ()
     if layout.size >= limit:
         oldest = tflite_schema.oldest_runtime(builtins, LONG_OFFSETS_RUNTIME)
-        layout = _lay_out(program, description, oldest, metadata or {}, long_offsets=True)
+        layout = _lay_out(program, payloads, replace(header, oldest=oldest), long_offsets=True)
         notices = (
             f"the file is so large that its weights have 64-bit offsets; runtimes before {LONG_OFFSETS_RUNTIME} cannot load it",
         )
@@ -108,6 +116,15 @@ def write_tflite(
         notices=notices,
         custom=tuple(sorted({code.name for code in program.codes if code.custom})),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says of itself; `oldest` is the first runtime that loads it."""
+
+    description: str
+    oldest: str
+    metadata: Mapping[str, bytes]
 
 
 @dataclass(slots=True)
@@ -130,16 +147,14 @@ def _write(file: BinaryIO, layout: _Layout) -> None:
     file.write(bytes(layout.size - position))
 
 
-def _lay_out(program: Program, description: str, oldest: str, metadata: Mapping[str, bytes], *, long_offsets: bool) -> _Layout:
-    payloads = [payload for payload in program.buffers if payload is not None]
+def _lay_out(program: Program, contents: Sequence[Payload | None], header: _Header, *, long_offsets: bool) -> _Layout:
+    payloads = [payload for payload in contents if payload is not None]
     builder = TableBuilder(tflite_schema.schema())
     if long_offsets:
         fields = [{"offset": Reserved(8), "size": Reserved(8)} for _ in payloads]
     else:
         fields = [{"data": Reserved(4)} for _ in payloads]
-    tables = builder.finish(
-        builder.build("Model", _model(program, description, oldest, metadata, fields)), tflite_schema.IDENTIFIER
-    )
+    tables = builder.finish(builder.build("Model", _model(program, header, fields)), tflite_schema.IDENTIFIER)
     position = len(tables)
     placed = []
     for payload, reserved in zip(payloads, fields, strict=True):
@@ -158,23 +173,17 @@ def _lay_out(program: Program, description: str, oldest: str, metadata: Mapping[
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _model(
-    program: Program,
-    description: str,
-    oldest: str,
-    metadata: Mapping[str, bytes],
-    payload_fields: list[dict[str, Reserved]],
-) -> dict[str, Any]:
+def _model(program: Program, header: _Header, payload_fields: list[dict[str, Reserved]]) -> dict[str, Any]:
     filled: Iterator[dict[str, Reserved]] = iter(payload_fields)
-    buffers: list[dict[str, Any]] = [{} if payload is None else dict(next(filled)) for payload in program.buffers]
-    entries = {"min_runtime_version": oldest.encode().ljust(_RUNTIME_BYTES, b"\0"), **metadata}
+    buffers: list[dict[str, Any]] = [{} if tensor is None else dict(next(filled)) for tensor in program.buffers]
+    entries = {"min_runtime_version": header.oldest.encode().ljust(_RUNTIME_BYTES, b"\0"), **header.metadata}
     first = len(buffers)
     buffers += [{"data": content} for content in entries.values()]
     return {
         "version": tflite_schema.VERSION,
         "operator_codes": [_operator_code(code) for code in program.codes],
         "subgraphs": [_subgraph(each) for each in program.subgraphs],
-        "description": description,
+        "description": header.description,
         "buffers": buffers,
         "metadata": [{"name": name, "buffer": first + number} for number, name in enumerate(entries)],
         "signature_defs": [_signature(program, entry) for entry in program.entries],
