@@ -403,10 +403,17 @@ class ScaledTensor(Tensor):
 
     def _scale(self, part: Array, start: int) -> Array:
         """Elements from number `start` on, each times its factor."""
-        first = start // self.inner
-        count = -(-(start + part.size) // self.inner) - first
-        factors = np.resize(np.roll(self.factors, -(first % self.factors.size)), count)  # goes round and round
-        if self.inner > 1:
-            factors = np.repeat(factors, self.inner)[start - first * self.inner :][: part.size]
+        factors = spread(self.factors, start, part.size, self.inner)
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN in weights stay what they are
             return (part * factors).astype(self.dtype.numpy)
+
+
+def spread(values: Array, start: int, count: int, inner: int) -> Array:
+    """values[(i // inner) % len(values)] of `count` row-major elements from number `start` on.
+
+    It is the value that belongs to each element where `values` lie along an axis behind which there are `inner` elements.
+    """
+    first = start // inner
+    runs = -(-(start + count) // inner) - first
+    result = np.resize(np.roll(values, -(first % values.size)), runs)  # goes round and round
+    return np.repeat(result, inner)[start - first * inner :][:count] if inner > 1 else result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -23,9 +23,12 @@ class Payload:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
-        pack = _PACKED.get(tensor.dtype)
-        self._packed = None if pack is None else pack(tensor.array())
-        self.nbytes = tensor.nbytes if self._packed is None else len(self._packed)
+        self._packed = pack_strings(tensor.array()) if tensor.dtype is DType.STRING else None
+        self.nbytes = tensor.nbytes
+        if self._packed is not None:
+            self.nbytes = len(self._packed)
+        elif tensor.dtype is DType.INT4:
+            self.nbytes = -(-tensor.size // 2)
 
     def chunks(self) -> Iterator[memoryview]:
         """The bytes in pieces; GraphError if they are more or fewer than announced."""
@@ -33,7 +36,7 @@ class Payload:
             yield memoryview(self._packed)
             return
         count = 0
-        for piece in self.tensor.chunks():
+        for piece in pack_nibbles(self.tensor.chunks()) if self.tensor.dtype is DType.INT4 else self.tensor.chunks():
             count += piece.nbytes
             yield piece
         if count != self.nbytes:
@@ -51,18 +54,21 @@ def pack_strings(array: Array) -> bytes:
     return struct.pack(f"<{len(offsets) + 1}i", len(strings), *offsets) + b"".join(strings)
 
 
-def pack_nibbles(array: Array) -> bytes:
-    """Two int4 elements a byte, the first in the lower half."""
-    nibbles = np.append(array.reshape(-1), np.zeros(array.size % 2, array.dtype)).astype(np.uint8) & 15
-    return (nibbles[::2] | nibbles[1::2] << 4).tobytes()
-
-
-_PACKED = {DType.STRING: pack_strings, DType.INT4: pack_nibbles}
+def pack_nibbles(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
+    """Two int4 elements a byte, the first in the lower half; they come one a byte, in pieces of any length."""
+    left: Array = np.empty(0, np.uint8)
+    for piece in pieces:
+        nibbles: Array = np.concatenate([left, np.frombuffer(piece, np.uint8)]) & 15
+        even = nibbles.size // 2 * 2
+        yield (nibbles[:even:2] | nibbles[1:even:2] << 4).data
+        left = nibbles[even:]
+    if left.size:
+        yield left.data
 
 
 def identity_of(tensor: Tensor) -> object:
     """Equal for tensors that hand out the same bytes, as far as that is known without reading much."""
-    if tensor.dtype in _PACKED or tensor.nbytes <= SMALL:
+    if tensor.dtype is DType.STRING or tensor.nbytes <= SMALL:
         content = b"".join(Payload(tensor).chunks())
         return content if len(content) <= KEPT else (len(content), hashlib.sha256(content).digest())
     match tensor:

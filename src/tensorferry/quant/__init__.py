@@ -1,0 +1,1 @@
+"""Quantisation after training, on the lowered program."""
