@@ -1,6 +1,7 @@
-"""TensorFlow's own converter, quantising after training: SOURCE.pb FOLDER INPUT OUTPUTS SAMPLES.npy [MODE ...] -> FOLDER/official_MODE.tflite
+"""TensorFlow's own converter, quantising after training: SOURCE.pb FOLDER INPUT OUTPUTS SAMPLES.npy [MODE ...]
 
-A process of its own. SAMPLES holds the calibration inputs, [n, ...]; a mode `int8@2` leaves sample 2 out.
+A process of its own, which writes FOLDER/official_MODE.tflite.
+SAMPLES holds the calibration inputs, [n, ...]; a mode `int8@2` leaves sample 2 out.
 """
 
 from __future__ import annotations
