@@ -25,6 +25,34 @@ def _scale(before: int, after: int, align: bool) -> np.float32:
     return np.float32(before) / np.float32(after)
 
 
+def _places(before: int, after: int, align: bool, half: bool) -> Array:
+    """Where on the old axis each new row begins; with half pixels, where its middle lies."""
+    steps, scale = np.arange(after).astype(np.float32), _scale(before, after, align)
+    places: Array = (steps + np.float32(0.5)) * scale if half else steps * scale
+    return places
+
+
+# -- bilinear and nearest --------------------------------------------------------------------------------------------
+
+
+def linear_spans(before: int, after: int, align: bool, half: bool) -> Spans:
+    """Two rows each, the nearer the more; beyond the image the outermost row."""
+    places = _places(before, after, align, half) - np.float32(0.5 if half else 0)
+    floor = np.floor(places)
+    lower = np.maximum(floor.astype(np.int64), 0)
+    upper = np.minimum(np.ceil(places).astype(np.int64), before - 1)
+    return np.stack([lower, upper], axis=1), np.stack([1 - (places - floor), places - floor], axis=1).astype(np.float32)
+
+
+def nearest_spans(before: int, after: int, align: bool, half: bool) -> Spans:
+    """One row each. Halves are rounded up where corners are aligned, else everything down."""
+    places = _places(before, after, align, half)
+    rows = np.floor(places)
+    if align:
+        rows += places - rows >= 0.5
+    return np.clip(rows.astype(np.int64), 0, before - 1)[:, None], np.ones((after, 1), np.float32)
+
+
 # -- bicubic ---------------------------------------------------------------------------------------------------------
 
 
@@ -37,9 +65,7 @@ def _cubic(distance: Array, sharpness: np.float32) -> Array:
 
 def cubic_spans(before: int, after: int, align: bool, half: bool) -> Spans:
     """Four rows each. With half pixels, rows outside the image weigh nothing; else the outermost row stands for them."""
-    steps = np.arange(after).astype(np.float32)
-    scale = _scale(before, after, align)
-    places = (steps + np.float32(0.5)) * scale - np.float32(0.5) if half else steps * scale
+    places = _places(before, after, align, half) - np.float32(0.5 if half else 0)
     floor = np.floor(places)
     offset = np.rint((places - floor) * np.float32(TABLE)).astype(np.float32) / np.float32(TABLE)
     distances = np.stack([offset + 1, offset, 1 - offset, 2 - offset], axis=1)
