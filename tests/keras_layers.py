@@ -490,7 +490,7 @@ def _arithmetic(k: Keras, x: Any, y: Any) -> Any:
     if k.__name__ == "tf_keras":
         z = tf.matmul(x * 2.0 + y, y, transpose_b=True)
         z = tf.concat([z[:, 1:, :3], tf.reduce_mean(z, axis=-1, keepdims=True)[:, 1:]], axis=-1)
-        return [z, tf.nn.relu(1.0 - x), tf.reshape(tf.transpose(y, [0, 2, 1]), (-1, 28)), tf.expand_dims(x, 1)[..., -1]]
+        return [z, tf.nn.relu(1.0 - x), tf.reshape(tf.transpose(y, [0, 2, 1]), (-1, 28)), tf.expand_dims(x, 1)[:, :, :, -1]]
     ops = k.ops
     z = ops.matmul(x * 2.0 + y, ops.transpose(y, (0, 2, 1)))
     z = ops.concatenate([z[:, 1:, :3], ops.mean(z, axis=-1, keepdims=True)[:, 1:]], axis=-1)

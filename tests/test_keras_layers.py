@@ -40,10 +40,6 @@ NOT_YET = {
         "augmentation-keras-export",
         "augmentation-keras-h5",
     },
-    "TFOpLambda and SlicingOpLambda of tf_keras are not read yet": {
-        "operations-tf_keras-h5",
-        "operations-tf_keras-keras",
-    },
 }
 """Why -> cases that fail so far. A case that passes must be taken out."""
 

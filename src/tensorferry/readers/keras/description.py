@@ -18,6 +18,10 @@ EXPORT = "load the model with the code that defines it and export a SavedModel (
 """The way on for what only the user's own Python code can build."""
 
 
+_FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
+"""Layers that stand for a function of TensorFlow, which they name."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorRef:
     """Output number `output` of the layer's call number `call`."""
@@ -115,7 +119,9 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """The key in the registry: the class name; `ops.Add` for an operation of keras.ops, which has the name of a layer."""
+        """The key in the registry: the class name; `ops.Add` of keras.ops, `tf.math.add` for a function of TensorFlow."""
+        if self.class_name in _FUNCTIONS and isinstance(self.config.get("function"), str):
+            return f"tf.{self.config['function']}"
         return f"ops.{self.class_name}" if ".ops." in self.module or self.module == "keras.ops" else self.class_name
 
     @property

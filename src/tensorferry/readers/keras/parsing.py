@@ -174,7 +174,7 @@ def _parse_call(layer: Layer, given: Any, known: set[str]) -> Call:
         return Call(tuple(args), kwargs)
     kwargs = {}
     read = _resolve_old(given, layer.name, known, kwargs)
-    if isinstance(read, list) and len(read) == 1:
+    if isinstance(read, list) and len(read) == 1 and not (isinstance(given, list) and given[:1] == [_CONSTANT]):
         read = read[0]
     kwargs = {key: _resolve_old(each, layer.name, known, {}) for key, each in kwargs.items()}
     return Call(() if read == [] else (read,), kwargs)

@@ -53,9 +53,13 @@ def check_known(model: KerasModel) -> None:
             remedy=EXPORT,
         )
     if unknown:
-        kinds = _listed(sorted({layer.class_name for _path, layer in unknown}))
-        where = _listed([f"'{path}' ({layer.class_name})" for path, layer in unknown])
+        kinds = _listed(sorted({_shown(layer) for _path, layer in unknown}))
+        where = _listed([f"'{path}' ({_shown(layer)})" for path, layer in unknown])
         raise SourceError(f"layers of these classes are not known: {kinds}", where=where, remedy=EXPORT)
+
+
+def _shown(layer: Layer) -> str:
+    return layer.kind if layer.kind.startswith("tf.") else layer.class_name
 
 
 def _is_known(layer: Layer) -> bool:

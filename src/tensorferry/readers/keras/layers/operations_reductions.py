@@ -68,12 +68,16 @@ def spread(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
 
 @layer("ops.Logsumexp")
 def log_sum_exp(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
+    """The logarithm of the sum of exponentials."""
+    return log_sum_exp_over(build, inputs[0], axes_of(build, config, inputs[0]), config.flag("keepdims"))
+
+
+def log_sum_exp_over(build: Builder, value: Value, axes: Sequence[int], keep: bool) -> Value:
     """Reckoned from the largest, so that nothing overflows."""
-    value, axes = inputs[0], axes_of(build, config, inputs[0])
     largest = build.reduce("Max", value, axes, keep=True)
     total = build.reduce("Sum", build.add("Exp", (build.add("Sub", (value, largest)),)), axes, keep=True)
     made = build.add("AddV2", (build.add("Log", (total,)), largest))
-    return made if config.flag("keepdims") else build.squeeze(made, axes)
+    return made if keep else build.squeeze(made, axes)
 
 
 @layer("ops.Norm")
@@ -122,37 +126,37 @@ def top_k(build: Builder, config: Config, inputs: Sequence[Value]) -> list[Value
     return build.add_all("TopKV2", (inputs[0], build.constant(config.integer("k"), name="k")))
 
 
-@layer("ops.Sort")
+@layer("ops.Sort", "ops.Argsort")
 def sort(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """The last axis, the least first."""
-    return sorted_last(build, config, inputs[0])
+    """The least of an axis first, or where they stand; of all elements where no axis is named."""
+    value = inputs[0] if config.get("axis", -1) is not None else build.reshape(inputs[0], [-1])
+    axis = build.axis(value, config.integer("axis", -1))
+    return sorted_along(build, value, axis, ascending=True)[build.layer.class_name == "Argsort"]
 
 
-def sorted_last(build: Builder, config: Config, value: Value) -> Value:
-    """The elements of the last axis, which must be the one that is meant, in order."""
-    last = build.rank(value) - 1
-    if config.get("axis") is None or build.axis(value, config.integer("axis")) != last:
-        raise build.unsupported("it sorts another axis than the last", EXPORT)
-    largest = build.add_all("TopKV2", (value, build.constant(build.size(value, last), name="k")))[0]
-    return build.add("ReverseV2", (largest, build.constant([last], name="axis")))
+def sorted_along(build: Builder, value: Value, axis: int, ascending: bool) -> list[Value]:
+    """The elements of an axis in order, and where each stood; equal ones in their order."""
+    rank = build.rank(value)
+    order = [each for each in range(rank) if each != axis] + [axis]
+    turned = value if axis == rank - 1 else build.transpose(value, order)
+    if ascending:
+        turned = build.add("Neg", (turned,))
+    length = build.sizes(turned)[-1]
+    found, places = build.add_all("TopKV2", (turned, build.scalar(length)))
+    found = build.add("Neg", (found,)) if ascending else found
+    if axis == rank - 1:
+        return [found, places]
+    return [build.transpose(each, [order.index(axis) for axis in range(rank)]) for each in (found, places)]
 
 
 @layer("ops.Median")
 def median(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """The middle of the last axis, or the mean of the two there."""
-    value = sorted_last(build, config, inputs[0])
-    last = build.rank(value) - 1
+    last = build.rank(inputs[0]) - 1
+    if config.get("axis") is None or build.axis(inputs[0], config.integer("axis")) != last:
+        raise build.unsupported("it is of another axis than the last", EXPORT)
+    value = sorted_along(build, inputs[0], last, ascending=True)[0]
     size = build.size(value, last)
     begin, count = (size - 1) // 2, 1 + (size % 2 == 0)
     middle = build.cut(value, {last: (begin, size - begin - count)})
     return build.reduce("Mean", middle, [last], config.flag("keepdims"))
-
-
-@layer("ops.Argsort")
-def argsort(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """Where the elements of the last axis stand, the least first; equal ones in their order."""
-    rank = build.rank(inputs[0])
-    if build.axis(inputs[0], config.integer("axis", -1)) != rank - 1 or not inputs[0].dtype.is_float:
-        raise build.unsupported("it sorts another axis than the last, or numbers that are no floats", EXPORT)
-    size = build.constant(build.size(inputs[0], rank - 1), name="k")
-    return build.add_all("TopKV2", (build.add("Neg", (inputs[0],)), size))[1]

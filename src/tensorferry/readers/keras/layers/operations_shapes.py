@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorferry.ir import Value
-from tensorferry.readers.keras.building import Builder
+from tensorferry.readers.keras.building import Builder, Size
 from tensorferry.readers.keras.description import EXPORT, Config
 from tensorferry.readers.keras.layers.operations import operands, pair
 from tensorferry.readers.keras.layers.shaping import repeat
@@ -182,35 +182,58 @@ def einsum(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
 def get_item(build: Builder, _config: Config, _inputs: Sequence[Value]) -> Value:
     """What stands in brackets: numbers, ranges, `...` and new axes."""
     value, keys = operands(build, 2)
-    keys = keys if isinstance(keys, list) else [keys]
-    bounds: list[tuple[int, int, int]] = []
+    return cut_out(build, value, [_key(build, each) for each in (keys if isinstance(keys, list) else [keys])])
+
+
+def _key(build: Builder, key: Any) -> Any:
+    kind = key.get("class_name") if isinstance(key, Mapping) else None
+    if kind == "__ellipsis__":
+        return Ellipsis
+    if kind == "__slice__" and isinstance(key.get("config"), Mapping):
+        return slice(*(key["config"].get(part) for part in ("start", "stop", "step")))
+    if key is None or isinstance(key, int | Value):
+        return key
+    raise build.unsupported(f"it takes elements by {str(key)[:60]}", EXPORT)
+
+
+def cut_out(build: Builder, value: Value, keys: Sequence[Any]) -> Value:
+    """Elements by Python's keys: numbers, slices of numbers or scalars that are known when the model runs, Ellipsis, None."""
+    bounds: list[tuple[Size, Size, Size]] = []
     masks = dict.fromkeys(("begin", "end", "ellipsis", "new_axis", "shrink_axis"), 0)
     for place, key in enumerate(keys):
-        bound = (0, 1, 1)
+        bound: tuple[Size, Size, Size] = (0, 1, 1)
         if key is None:
             masks["new_axis"] |= 1 << place
-        elif isinstance(key, int) and not isinstance(key, bool):
-            bound = (key, key + 1, 1)
-            masks["shrink_axis"] |= 1 << place
-        elif isinstance(key, Mapping) and key.get("class_name") == "__ellipsis__":
+        elif key is Ellipsis:
             masks["ellipsis"] |= 1 << place
-        else:
+        elif isinstance(key, slice):
             bound = _range_of(build, key, place, masks)
+        else:
+            whole = _bound(build, key, 0)
+            bound = (whole, build.plus(whole, 1), 1)
+            masks["shrink_axis"] |= 1 << place
+            if whole == -1:
+                masks["end"] |= 1 << place
         bounds.append(bound)
-    ends = [build.constant(np.asarray(each, np.int32), name="bounds") for each in zip(*bounds, strict=True)]
+    ends = [build.vector(each) for each in zip(*bounds, strict=True)]
     return build.add("StridedSlice", (value, *ends), {f"{key}_mask": mask for key, mask in masks.items()})
 
 
-def _range_of(build: Builder, key: Any, place: int, masks: dict[str, int]) -> tuple[int, int, int]:
+def _range_of(build: Builder, key: slice, place: int, masks: dict[str, int]) -> tuple[Size, Size, Size]:
     """(begin, end, step) of `start:stop:step`; what is left out is told by the masks."""
-    config = key.get("config") if isinstance(key, Mapping) and key.get("class_name") == "__slice__" else None
-    parts: list[Any] = [config.get(part) for part in ("start", "stop", "step")] if isinstance(config, Mapping) else [""]
-    if any(part is not None and (isinstance(part, bool) or not isinstance(part, int)) for part in parts):
-        raise build.unsupported(f"it takes elements by {str(key)[:60]}", EXPORT)
-    start, stop, step = parts
-    for part, mask in ((start, "begin"), (stop, "end")):
+    for part, mask in ((key.start, "begin"), (key.stop, "end")):
         masks[mask] |= (part is None) << place
-    return start or 0, stop or 0, step or 1
+    return _bound(build, key.start, 0), _bound(build, key.stop, 0), _bound(build, key.step, 1)
+
+
+def _bound(build: Builder, given: Any, default: int) -> Size:
+    if given is None:
+        return default
+    if isinstance(given, Value) and given.shape == () and given.dtype in (DType.INT32, DType.INT64):
+        return build.cast(given, DType.INT32)
+    if isinstance(given, bool) or not isinstance(given, int) or abs(given) >= 2**31:
+        raise build.unsupported(f"it takes elements by {str(given)[:60]}", EXPORT)
+    return given
 
 
 @layer("ops.OneHot")
