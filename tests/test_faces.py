@@ -166,7 +166,6 @@ def test_debugging_ops_stay_where_they_can_and_when_asked(tmp_path, flag, kept):
         (("convrt", "net.pb"), "convert"),
         (("zoo", "bild"), "build"),
         (("verify", "net.pb", "x.tflite", "--renam", "a=b"), "--rename"),
-        (("convert", "net.pb", "-o", "x.tflite", "--control-flow", "v1"), "functional"),
         (("convert", "net.pb", "-o", "x.tflite", "--control-flow", "v3"), "v2"),
         (("convert", "net.pb", "-o", "x.tflite", "--to", "tflit"), "tflite"),
         (("convert", "net.pb", "-o", "x.tflite", "--rename", "a=b", "--rename", "a=c"), "twice"),

@@ -145,6 +145,7 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
 
 def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
     pipelines.finish(graph, "tfjs")
+    _settle_control_flow(graph, options, "tfjs")
     tell_states(graph)
     extra = {key: _read_json(path) for key, path in options.metadata.items()}
     facts = write_tfjs(
@@ -185,7 +186,13 @@ def tell_states(graph: Graph) -> None:
 # -- TensorFlow's own formats --------------------------------------------------------------------------------------
 
 
-def _deliver_graphdef(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+def _settle_control_flow(graph: Graph, options: Options, target: str = "tensorflow") -> None:
+    if options.control_flow == "v1":
+        pipelines.finish(graph, f"{target} frames")
+
+
+def _deliver_graphdef(graph: Graph, stage: Stage, options: Options) -> Delivered:
+    _settle_control_flow(graph, options)
     tell_states(graph)
     expose_ports(graph)
     operators, custom = count_operators(graph), unknown_to_tensorflow(graph)
@@ -196,7 +203,8 @@ def _deliver_graphdef(graph: Graph, stage: Stage, _options: Options) -> Delivere
     return Delivered(message.size, (stage.given.name,), operators, custom)
 
 
-def _deliver_text(graph: Graph, stage: Stage, _options: Options) -> Delivered:
+def _deliver_text(graph: Graph, stage: Stage, options: Options) -> Delivered:
+    _settle_control_flow(graph, options)
     tell_states(graph)
     expose_ports(graph)
     assert isinstance(stage, StagedFile)

@@ -41,6 +41,7 @@ TARGETS: Mapping[Kind, TargetKind] = {
 KINDS = ("tflite", "tfjs")
 """The targets with an instruction set of their own, which may lack an op; all others are TensorFlow's own formats."""
 
+CONTROL_FLOW = ("v1", "v2")
 REFERENCES = ("numpy", "tensorflow")
 
 MAX_SIZE = 2**31 - 1
@@ -71,7 +72,8 @@ class Options:
     `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
     `rename`: input, output or signature -> its name in the result. `metadata`: key -> file whose content goes into the result.
     `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
-    values (Print, CheckNumerics). `control_flow`: the form of loops in TensorFlow.js, of which functional (v2) is written.
+    values (Print, CheckNumerics). `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
+    functional (v2) or TensorFlow 1's (v1).
     `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
     """
@@ -163,14 +165,10 @@ RESERVED_METADATA = ("min_runtime_version", "signature")
 
 def _check_faces(options: Options) -> None:
     """Names and files that a user brings, before anything is read."""
-    if options.control_flow not in ("v1", "v2"):
-        raise OptionError(f"unknown form of control flow '{options.control_flow}'", remedy="v2 (functional) is written")
-    if options.control_flow == "v1":
-        raise OptionError(
-            "loops and branches are not written in TensorFlow 1's form (Enter, Switch, Merge)",
-            why="the functional form (If and While) gives the same results in TensorFlow.js with fewer operators",
-            remedy="leave out --control-flow, or say --control-flow v2; sources may have either form",
-        )
+    if options.control_flow not in CONTROL_FLOW:
+        why = nearest(options.control_flow, CONTROL_FLOW)
+        remedy = "v2 writes If and While, v1 TensorFlow 1's Switch, Merge and Enter"
+        raise OptionError(f"unknown form of control flow '{options.control_flow}'", why=why, remedy=remedy)
     for old, new in options.rename.items():
         if not old or not new:
             raise OptionError(f"'{old}={new}' renames nothing", remedy="write it as OLD=NEW")

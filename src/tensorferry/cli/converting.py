@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(("v1", "v2")),
     default="v2",
     show_default=True,
-    help="Form of loops and branches in TensorFlow.js; v2, functional, is the one that is written.",
+    help="Form of loops and branches in TensorFlow.js and frozen graphs: v2 functional, v1 TensorFlow 1's Switch and Merge.",
 )
 @click.option(
     "--to",

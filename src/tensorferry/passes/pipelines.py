@@ -23,6 +23,7 @@ from tensorferry.passes.duplicates import merge_duplicate_constants, merge_dupli
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.first_states import settle_open_states
 from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
+from tensorferry.passes.frames import write_frames
 from tensorferry.passes.gates import recognise_gelu
 from tensorferry.passes.identities import remove_identities
 from tensorferry.passes.joined_lists import join_lists_in_loops
@@ -146,10 +147,14 @@ def _finishing(target: str) -> tuple[Group, ...]:
 PLAIN = (Group("plain ops", (write_plain_ops,), rounds=8),)
 """For TensorFlow's own formats the graph stays as it was read, but for what TensorFlow does not have."""
 
+FRAMES = ("tfjs", "tensorflow")
+"""For whom control flow may be written in TensorFlow 1's form, after everything else: `TARGET frames`."""
+
 PIPELINES: Mapping[str, Sequence[Group]] = {
     "prepare": PREPARING,
     **{target: _finishing(target) for target in TARGETS},
     "tensorflow": PLAIN,
+    **{f"{target} frames": (Group("frames", (write_frames(target),)), TIDYING) for target in FRAMES},
 }
 """Name -> groups, in order. `prepare` comes first, then one target's."""
 

@@ -24,6 +24,9 @@ _RESERVED = frozenset(
 )
 
 
+FRAME_OPS = frozenset({"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"})
+"""Ops of TensorFlow 1's control flow, which passes alone make."""
+
 Fallback = Callable[[Node, Declined], Sequence[JsNode]]
 
 
@@ -225,6 +228,8 @@ class _Scope:
     def _read(self, ref: Ref, reader: str, index: int) -> str:
         if ref in self._refs:
             return self._refs[ref]
+        if isinstance(ref, Value) and ref.producer.op == "NextIteration":  # stands behind the Merge that reads it
+            return self._node_names[ref.producer]
         tensor = ref.constant if isinstance(ref, Value) else ref
         if not isinstance(tensor, Tensor):
             if not self._topology.refusals:
@@ -268,6 +273,8 @@ class _Scope:
 
 
 def _lower(node: Node) -> Sequence[JsNode]:
+    if node.op in FRAME_OPS:
+        return [JsNode(node.op, node.inputs, tuple(node.outputs), node.attrs)]
     spec = ops.find(node.op)
     if spec is None:
         raise Declined("Tensorferry does not know this op")
@@ -291,10 +298,13 @@ def _const(name: str, tensor: Tensor) -> Json:
 def _find_needed(graph: Graph) -> list[Node]:
     """The nodes that the outputs depend on, in order; a given input depends on nothing."""
     given = {port.value for port in graph.inputs}
-    needed = {port.value.producer for port in graph.outputs if port.value not in given}
-    for node in reversed(graph.nodes):
-        if node in needed:
-            needed.update(value.producer for value in node.inputs if value not in given)
+    pending = [port.value for port in graph.outputs]
+    needed: set[Node] = set()
+    while pending:
+        value = pending.pop()
+        if value not in given and value.producer not in needed:
+            needed.add(value.producer)
+            pending += value.producer.inputs
     return [node for node in graph.nodes if node in needed]
 
 
