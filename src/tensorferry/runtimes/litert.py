@@ -11,7 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -156,19 +156,16 @@ class LiteRtModel:
 
     def intermediates(self) -> dict[str, Array]:
         """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""
+        return dict(self.tensors().all())
+
+    def tensors(self) -> Tensors:
+        """The same, each copied only when it is asked for."""
         if self._runner is not None:
             raise FerryError(f"{NAME} keeps the intermediate values of a file's first signature only")
         if not self._keeps:
             raise OptionError("intermediate values were not kept", remedy="load the model with keep_intermediates=True")
-        found: dict[str, Array] = {}
         with self._failing("cannot describe"):
-            tensors = self._interpreter.get_tensor_details()
-        for details in tensors:
-            try:
-                found[details["name"]] = self._interpreter.get_tensor(details["index"])
-            except ValueError:  # no memory of its own: a temporary of a kernel
-                continue
-        return found
+            return Tensors(self._interpreter)
 
     @property
     def backend(self) -> str:
@@ -251,6 +248,32 @@ class LiteRtModel:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class Tensors(Mapping[str, Array]):
+    """A loaded file's tensors by name, read when they are asked for; those without memory of their own (scratch) are left out."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._interpreter = interpreter
+        self._numbers = {str(each["name"]): int(each["index"]) for each in interpreter.get_tensor_details()}
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return np.asarray(self._interpreter.get_tensor(self._numbers[name]))
+        except ValueError as error:  # no memory of its own: a temporary of a kernel
+            raise KeyError(name) from error
+
+    def all(self) -> Iterator[tuple[str, Array]]:
+        """Each name with its values."""
+        for name in self._numbers:
+            with suppress(KeyError):
+                yield name, self[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.all())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _slots(details: list[dict[str, Any]], named: Mapping[str, dict[str, Any]] | None) -> tuple[Slot, ...]:
