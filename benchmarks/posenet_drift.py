@@ -66,20 +66,20 @@ def run(model: Path, images: Iterable[Array]) -> list[Heads]:
         grids |= {each["name"]: each["quantization"] for each in runtime._interpreter.get_output_details()}
         (slot,) = runtime.inputs
         for image in images:
-            outputs = runtime.run({slot.name: _quantise(image, slot.dtype, grids[slot.tensor])})
-            real = {each.name: _dequantise(outputs[each.name], grids[each.tensor]) for each in runtime.outputs}
+            outputs = runtime.run({slot.name: quantise(image, slot.dtype, grids[slot.tensor])})
+            real = {each.name: dequantise(outputs[each.name], grids[each.tensor]) for each in runtime.outputs}
             found.append(find_heads(real, *image.shape[1:3]))
     return found
 
 
-def _quantise(image: Array, dtype: np.dtype[Any], grid: tuple[float, int]) -> Array:
+def quantise(image: Array, dtype: np.dtype[Any], grid: tuple[float, int]) -> Array:
     if dtype.kind == "f":
         return image
     limits = np.iinfo(dtype)
     return np.clip(np.rint(image / grid[0]) + grid[1], limits.min, limits.max).astype(dtype)
 
 
-def _dequantise(array: Array, grid: tuple[float, int]) -> Array:
+def dequantise(array: Array, grid: tuple[float, int]) -> Array:
     return array if array.dtype.kind == "f" else ((array.astype(np.float32) - grid[1]) * grid[0]).astype(np.float32)
 
 
