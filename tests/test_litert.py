@@ -125,13 +125,15 @@ def test_strings_go_through(tmp_path):
     assert litert.run(tmp_path / "strings.tflite", {"words": words}).outputs["same"].tolist() == words.tolist()
 
 
-def test_a_single_string_is_refused_rather_than_garbled(tmp_path):
+def test_a_single_string_goes_through_unless_it_is_empty(tmp_path):
     graph = Graph()
     placeholder(graph, "word", (), DType.STRING)
     graph.outputs = [Port("same", graph.inputs[0].value)]
     write_tflite(graph, tmp_path / "string.tflite")
-    with pytest.raises(FerryError, match="single string"):
-        litert.run(tmp_path / "string.tflite", {"word": np.array(b"one", object)})
+    for word in (b"one", b"\0", b"\xc3\xa9\0!\0"):
+        assert litert.run(tmp_path / "string.tflite", {"word": np.array(word, object)}).outputs["same"].item() == word
+    with pytest.raises(FerryError, match="single empty string"):
+        litert.run(tmp_path / "string.tflite", {"word": np.array(b"", object)})
 
 
 def test_a_file_without_signature_uses_the_tensors_names(tmp_path, monkeypatch):

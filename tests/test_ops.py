@@ -182,11 +182,12 @@ NEEDS_KNOWN_BATCH = {
         "Lstm",
         "BroadcastArgs",
         "ReduceJoin",
+        "ScatterNd",
     },
 }
 """Ops of which some examples are declined when the first size is unknown: statistics of the batch, what is done image by image,
 products of batches, sequences of unknown length, transforms of unknown length, diagonals of matrices of unknown size,
-arithmetic with shapes of unknown rank, updates in steps."""
+arithmetic with shapes of unknown rank, updates in steps, texts scattered."""
 
 
 def check_unknown_batch(name: str, target: str, run: Runner) -> None:

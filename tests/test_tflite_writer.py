@@ -228,8 +228,6 @@ COPIED = [dtype for dtype in DType if dtype.value not in ("resource", "variant",
     ids=str,
 )
 def test_inputs_constants_and_doubles_as_outputs(path, dtype, shape, known):
-    if dtype is DType.STRING and shape == ():
-        pytest.skip("LiteRT's Python interface cannot be given a single string")
     array = np.resize(np.array([0, 1, 2, 3, 250], np.uint8), shape)
     given = (
         np.resize(np.array([b"ab", b"", b"\0\xff\n", b"d"], object), shape) if dtype is DType.STRING else array.astype(dtype.numpy)

@@ -158,18 +158,23 @@ def _js_prelu(node: Node) -> list[JsNode]:
     return [JsNode("Prelu", tuple(node.inputs), tuple(node.outputs), {"T": node.inputs[0].dtype})]
 
 
+def _softplus_examples() -> Iterator[Example]:
+    yield from _examples()()
+    yield Example((np.array([np.nan, -200, 200, 0], np.float32),), note="NaN, far out")
+
+
 # -- expansions ----------------------------------------------------------------------------------------------------
 
 
 def _expand_softplus(graph: Graph, node: Node) -> bool:
-    """max(x, log(1 + exp(min(x, bound)))): no power overflows, and beyond the bound softplus is x."""
+    """max(log(1 + exp(min(x, bound))), x): no power overflows, and beyond it softplus is x, which comes second for its NaN."""
     expansion, x = Expansion(graph, node), node.inputs[0]
     if node.output.users and not graph.is_output(node.output) and all(reader.op == "Tanh" for reader in node.output.users):
         power = expansion.make("Exp", x)  # of Mish: the tangent of infinity is 1, as it should be
         return expansion.finish(expansion.make("Log", expansion.make("AddV2", power, 1.0)))
     bound = 10.0 if x.dtype is DType.FLOAT16 else 40.0
     power = expansion.make("Exp", expansion.make("Minimum", x, bound))
-    return expansion.finish(expansion.make("Maximum", x, expansion.make("Log", expansion.make("AddV2", power, 1.0))))
+    return expansion.finish(expansion.make("Maximum", expansion.make("Log", expansion.make("AddV2", power, 1.0)), x))
 
 
 def _expand_softsign(graph: Graph, node: Node) -> bool:
@@ -298,7 +303,7 @@ SPECS = (
     _activation("LeakyRelu", _leaky_relu, attrs={"alpha": 0.2}, to_tflite=_lite_leaky_relu, examples=_leaky_relu_examples),
     _activation("Sigmoid", _sigmoid, to_tflite=LiteKernel("LOGISTIC", FLOATS)),
     _activation("Tanh", lambda _node, x: np.tanh(x), to_tflite=LiteKernel("TANH", FLOATS)),
-    _activation("Softplus", _softplus, expand=_expand_softplus),
+    _activation("Softplus", _softplus, expand=_expand_softplus, examples=_softplus_examples),
     _activation("Softsign", _softsign, to_tfjs=None, expand=_expand_softsign),
     _activation(
         "Softmax",

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.elementwise import (
+    DIV,
     FUSES,
     Examples,
     fold_dims,
@@ -21,9 +22,9 @@ from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.formulas import Formula, Maths, Operand, expand_formula
 from tensorferry.ops.kernels import FLOATS_AND_INT32, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, same_in_tfjs
-from tensorferry.targets import JsNode, Temp
-from tensorferry.tensor import Array, DType
+from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, constant_input, same_in_tfjs
+from tensorferry.targets import JsNode, LiteOp, Temp
+from tensorferry.tensor import Array, ArrayTensor, DType
 
 INTS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
 
@@ -156,6 +157,25 @@ def _is_small(value: Value) -> bool:
     return tensor is not None and tensor.size <= LARGEST_READ and bool(np.all(np.abs(tensor.array().astype(np.float64)) < SMALL))
 
 
+FLOOR_DIV = LiteKernel("FLOOR_DIV", FLOATS_AND_INT32 | {DType.INT8, DType.INT16}, {DType.FLOAT32: 2, DType.INT8: 3, DType.INT16: 3})
+
+
+def _lite_floor_div(node: Node) -> list[LiteOp]:
+    """FLOOR_DIV breaks off at a divisor of 0, also of floats, of which TensorFlow makes infinity or NaN."""
+    value = node.output
+    FLOOR_DIV.check(node)
+    if not value.dtype.is_float or _has_no_zero(node.inputs[1]):
+        return FLOOR_DIV(node)
+    quotient = Temp("quotient", value.dtype, value.shape)
+    divided = LiteOp("DIV", tuple(node.inputs), (quotient,), {"fused_activation_function": "NONE"}, DIV.version(node))
+    return [divided, LiteOp("FLOOR", (quotient,), (value,))]
+
+
+def _has_no_zero(value: Value) -> bool:
+    tensor = value.constant
+    return tensor is not None and tensor.size <= LARGEST_READ and bool((tensor.array() != 0).all())
+
+
 def _js_floor_div(node: Node) -> list[JsNode]:
     """TensorFlow.js's FloorDiv makes int32 of everything, and the WebAssembly kernel goes through float32, which is exact for
     sizes and positions only."""
@@ -169,6 +189,32 @@ def _js_floor_div(node: Node) -> list[JsNode]:
     return [
         JsNode("RealDiv", tuple(node.inputs), (quotient,), dtype),
         JsNode("Floor", (quotient,), (value,), dtype),
+    ]
+
+
+def _js_floor_mod(node: Node) -> list[JsNode]:
+    """TensorFlow.js adds the divisor and takes the remainder again, where the signs differ: NaN by infinity, and 0 by a divisor
+    that takes up what is added to it. So the remainder is that of the magnitudes, and the divisor comes last."""
+    x, y = node.inputs
+    if not x.dtype.is_float or (_has_no_zero(y) and bool(np.isfinite(constant_input(node, 1, "divisor")).all())):
+        return same_in_tfjs(node)
+    attrs, zero, shape = {"T": x.dtype}, ArrayTensor(np.zeros((), x.dtype.numpy)), node.output.shape
+    sizes = Temp("dividend", x.dtype, x.shape), Temp("divisor", x.dtype, y.shape)
+    size, negated, remainder, raised = (Temp(label, x.dtype, shape) for label in ("size", "negated", "remainder", "raised"))
+    below, under, differ, rest, both = (Temp(label, DType.BOOL, shape) for label in ("below", "under", "differ", "rest", "both"))
+    return [
+        JsNode("Abs", (x,), (sizes[0],), attrs),
+        JsNode("Abs", (y,), (sizes[1],), attrs),
+        JsNode("FloorMod", sizes, (size,), attrs),
+        JsNode("Neg", (size,), (negated,), attrs),
+        JsNode("Less", (x, zero), (below,), attrs),
+        JsNode("Less", (y, zero), (under,), attrs),
+        JsNode("SelectV2", (below, negated, size), (remainder,), attrs),
+        JsNode("NotEqual", (below, under), (differ,), {"T": DType.BOOL}),
+        JsNode("NotEqual", (size, zero), (rest,), attrs),
+        JsNode("LogicalAnd", (rest, differ), (both,), {}),
+        JsNode("AddV2", (remainder, y), (raised,), attrs),
+        JsNode("SelectV2", (both, raised, remainder), (node.output,), attrs),
     ]
 
 
@@ -214,6 +260,19 @@ def _division_examples(*dtypes: type[np.generic], fused: bool = False) -> Exampl
         yield from large_examples(*dtypes)
 
     return build
+
+
+def _floor_div_examples() -> Iterator[Example]:
+    yield from _division_examples(*INTS)()
+    yield Example((np.array([0, -5, 5], np.float32), np.array([0, 2, 2], np.float32)), note="0 by 0")
+    yield Example((sample(2, 3), np.array([0.5, -3, 2], np.float32)), constants=(1,), note="known")
+
+
+def _floor_mod_examples() -> Iterator[Example]:
+    yield from _division_examples(*INTS)()
+    x = np.array([[-np.inf], [-3], [-1e-20], [0], [2.5], [np.nan]], np.float32)
+    yield Example((x, np.array([np.inf, -np.inf, 2, -0.5, np.nan, 0, 1e30], np.float32)), note="infinity, zero")
+    yield Example((sample(2, 3), np.array([0.5, -3, 2], np.float32)), constants=(1,), note="known")
 
 
 def _zero_examples(finite: bool) -> Iterator[Example]:
@@ -269,7 +328,7 @@ SPECS = (
         elementwise=True,
         infer=lambda node: infer_binary(node, fold_dims(fold_truncated, 1)),
         evaluate=lambda _node, x, y: _divide_truncating(x, y),
-        to_tflite=LiteKernel("DIV", FLOATS_AND_INT32, wide=2, fused=True),
+        to_tflite=DIV,
         to_tfjs=_js_division,
         expand=_expand_truncated_div,
         fuses=FUSES,
@@ -282,16 +341,12 @@ SPECS = (
         elementwise=True,
         infer=lambda node: infer_binary(node, fold_floor_div),
         evaluate=lambda _node, x, y: _floor_divide(x, y),
-        to_tflite=LiteKernel(
-            "FLOOR_DIV",
-            FLOATS_AND_INT32 | {DType.INT8, DType.INT16},
-            {DType.FLOAT32: 2, DType.INT8: 3, DType.INT16: 3},
-        ),
+        to_tflite=_lite_floor_div,
         to_tfjs=_js_floor_div,
         expand=_expand_floor_div,
         widens=WIDER,
         wraps=True,
-        examples=_division_examples(*INTS),
+        examples=_floor_div_examples,
     ),
     OpSpec(
         name="FloorMod",
@@ -299,10 +354,10 @@ SPECS = (
         infer=lambda node: infer_binary(node, fold_dims(lambda a, b: a % b if b else None)),
         evaluate=lambda _node, x, y: np.mod(x, y),
         to_tflite=LiteKernel("FLOOR_MOD", NUMBERS | {DType.INT8, DType.INT16}, {DType.INT8: 2, DType.INT16: 2}),
-        to_tfjs=same_in_tfjs,
+        to_tfjs=_js_floor_mod,
         expand=_expand_unsigned,
         widens=WIDER,
-        examples=_division_examples(*INTS),
+        examples=_floor_mod_examples,
     ),
     OpSpec(
         name="Mod",

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import add_dims, divide_dims, merge_shapes, multiply_dims
 from tensorferry.ops.expansion import Expansion
-from tensorferry.ops.kernels import FLOATS, FLOATS_AND_INT32, NUMBERS, LiteKernel, choose
+from tensorferry.ops.kernels import FLOATS, FLOATS_AND_INT32, NUMBERS, LiteKernel, check_rank, choose
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import (
     LITE_ACTIVATIONS,
-    WIDER,
     WIDER_OR_BITS,
     Declined,
     Example,
@@ -92,15 +91,6 @@ def fold_floor_div(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b else UNKNOWN_DIM
     return a if b == 1 else UNKNOWN_DIM if isinstance(a, int) else divide_dims(a, (b,))
-
-
-def _fold_equal(compute: Callable[[int, int], int]) -> FoldDims:
-    """Maximum and minimum: a name against itself stays."""
-
-    def fold(a: Dim, b: Dim) -> Dim:
-        return a if a == b else fold_dims(compute)(a, b)
-
-    return fold
 
 
 def fold_truncated(a: int, b: int) -> int | None:
@@ -198,6 +188,57 @@ def _js_square(node: Node) -> list[JsNode]:
     if value.dtype is not DType.INT32:
         return same_in_tfjs(node)
     return [JsNode("Mul", (value, value), tuple(node.outputs), {"T": DType.INT32})]
+
+
+def _js_sign(node: Node) -> list[JsNode]:
+    """WebAssembly makes 0 of all that is smaller than a millionth, and both kernels make it of NaN."""
+    value = node.inputs[0]
+    if not value.dtype.is_float:
+        return same_in_tfjs(node)
+    zero, one, less = (ArrayTensor(np.array(number, value.dtype.numpy)) for number in (0, 1, -1))
+    above, below = (Temp(label, DType.BOOL, value.shape) for label in ("above", "below"))
+    half = Temp("half", value.dtype, value.shape)
+    attrs = {"T": value.dtype}
+    return [
+        JsNode("Greater", (value, zero), (above,), attrs),
+        JsNode("Less", (value, zero), (below,), attrs),
+        JsNode("SelectV2", (above, one, value), (half,), attrs),
+        JsNode("SelectV2", (below, less, half), tuple(node.outputs), attrs),
+    ]
+
+
+POW_DIMS = 4
+LARGEST_READ = 4096
+
+
+def _lite_rsqrt(node: Node) -> list[LiteOp]:
+    """XNNPACK's makes NaN of 0 and not infinity, for which models look. So where no epsilon keeps 0 away a root is inverted,
+    by POW, as LiteRT's DIV ends at the largest number."""
+    value = node.inputs[0]
+    kernel = LiteKernel("RSQRT", FLOATS)
+    if not kernel.accepts(value.dtype) or _above_zero(value):
+        return kernel(node)
+    check_rank(value, POW_DIMS, "POW")
+    root, inverse = Temp("root", value.dtype, value.shape), ArrayTensor(np.array(-1, value.dtype.numpy))
+    return [LiteOp("SQRT", (value,), (root,)), LiteOp("POW", (root, inverse), tuple(node.outputs))]
+
+
+def _above_zero(value: Value) -> bool:
+    """Whether a number above 0 was added, or is the least."""
+    operands = value.producer.inputs if value.producer.op in ("AddV2", "BiasAdd", "Maximum") else (value,)
+    constants = [each.constant for each in operands if each.constant is not None]
+    return any(each.size <= LARGEST_READ and bool((each.array() > 0).all()) for each in constants)
+
+
+def _rsqrt_examples() -> Iterator[Example]:
+    yield from _single_examples(positive=True)()
+    yield Example((np.array([0, -0.0, 4, np.inf, -np.inf, 1e-9, np.nan, -1], np.float32),), note="zero and the like")
+    yield Example((np.array([0.5, 4], np.float32),), constants=(0,), note="known to be above zero")
+
+
+def _sign_examples() -> Iterator[Example]:
+    yield from _single_examples(*SIGNED)()
+    yield Example((np.array([np.nan, -np.inf, np.inf, 1e-20, -1e-7, 0], np.float32),), note="NaN, small numbers")
 
 
 def _negative_examples() -> Iterator[Example]:
@@ -344,16 +385,6 @@ def _wrapping_examples(*dtypes: type[np.generic], fused: bool = False) -> Exampl
     return build
 
 
-def _ordering_examples() -> Iterator[Example]:
-    yield from pair_examples(*INTS)()
-    for dtype in ALL_INTS:
-        limits = np.iinfo(np.dtype(dtype).name)
-        most = limits.max if dtype is np.uint64 else min(limits.max, 2**31 - 1)
-        x = np.array([[most, max(limits.min, -(2**31)), 7, 0]], dtype)
-        if dtype is not np.uint64:  # whose larger half TensorFlow.js cannot hold
-            yield Example((x, np.array([[5], [most - 1]], dtype)), note=f"{dtype.__name__} ends")
-
-
 BINARY = (
     _binary(
         "AddV2",
@@ -384,8 +415,6 @@ BINARY = (
         widens=WIDER_OR_BITS,
         wraps=True,
     ),
-    _binary("Maximum", np.maximum, MAXIMUM, _ordering_examples, fold=_fold_equal(max), widens=WIDER, expand=expand_unsigned_order),
-    _binary("Minimum", np.minimum, MINIMUM, _ordering_examples, fold=_fold_equal(min), widens=WIDER, expand=expand_unsigned_order),
     _binary(
         "SquaredDifference",
         lambda x, y: (x - y) * np.conj(x - y),
@@ -460,7 +489,7 @@ UNARY = (
     _unary("Exp", np.exp, LiteKernel("EXP", FLOATS)),
     _unary("Log", np.log, LiteKernel("LOG", FLOATS), _single_examples(positive=True)),
     _unary("Sqrt", np.sqrt, LiteKernel("SQRT", FLOATS), _single_examples(positive=True)),
-    _unary("Rsqrt", lambda x: np.reciprocal(np.sqrt(x)), LiteKernel("RSQRT", FLOATS), _single_examples(positive=True)),
+    _unary("Rsqrt", lambda x: np.reciprocal(np.sqrt(x)), _lite_rsqrt, _rsqrt_examples),
     _unary(
         "Square",
         np.square,
@@ -479,9 +508,9 @@ UNARY = (
     _unary(
         "Sign",
         np.sign,
-        LiteKernel("SIGN", FLOATS_AND_INT32, {DType.INT32: 2}),
-        _single_examples(*SIGNED),
-        to_tfjs=same_in_tfjs,
+        SIGN,
+        _sign_examples,
+        to_tfjs=_js_sign,
         expand=_expand_sign,
     ),
     _unary("Reciprocal", np.reciprocal, _lite_reciprocal, _single_examples(positive=True), aliases=("Inv",)),

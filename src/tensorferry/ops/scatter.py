@@ -13,6 +13,7 @@ from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.index_operands import lite_int32, narrow_constant
 from tensorferry.ops.kernels import NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
+from tensorferry.ops.scatter_texts import expand_text_scatter
 from tensorferry.ops.spec import WIDER_OR_BITS, WIDER_OR_BOOL, Declined, Example, OpSpec, same_as_input
 from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Array, DType
@@ -39,7 +40,8 @@ def _places(indices: Array, shape: tuple[int, ...]) -> tuple[Array, ...]:
 
 
 def _evaluate_scatter(_node: Node, indices: Array, updates: Array, shape: Array) -> Array:
-    result = np.zeros(tuple(int(each) for each in shape), updates.dtype)
+    nothing = b"" if updates.dtype.kind == "O" else 0
+    result = np.full(tuple(int(each) for each in shape), nothing, updates.dtype)
     np.add.at(result, _places(indices, result.shape), updates)
     return result
 
@@ -57,8 +59,8 @@ def _lite_scatter(node: Node) -> list[LiteOp]:
 
 def _js_scatter(node: Node) -> list[JsNode]:
     indices, updates, shape = node.inputs
-    if updates.dtype is DType.BOOL:
-        raise Declined("TensorFlow.js scatters no booleans")
+    if updates.dtype in (DType.BOOL, DType.STRING):
+        raise Declined(f"TensorFlow.js scatters no {updates.dtype}")
     _require_lists(indices)
     attrs = {"T": updates.dtype, "Tindices": DType.INT32}
     return [JsNode("ScatterNd", (narrow_constant(indices), updates, narrow_constant(shape)), (node.output,), attrs)]
@@ -79,6 +81,13 @@ def _scatter_examples() -> Iterator[Example]:
     for dtype in (np.int32, np.int64, np.int8, np.uint16, np.bool_):
         numbers = np.array([[3, 0, 1], [1, 1, 0], [4, 1, 5]]).astype(dtype)
         yield Example((rows, numbers, shape), constants=(0, 2), note=f"{dtype.__name__}")
+    words, apart = np.array([[b"a", b"", b"c"], [b"d", b"e", b"f"]], object), np.array([[2], [0]], np.int32)
+    without = {"tflite": "SCATTER_ND does not take string"}
+    yield Example((apart, words, shape), constants=(0, 2), declines=without, note="texts")
+    yield Example((apart, words, shape), constants=(2,), declines=without, note="texts, computed")
+    yield Example((np.array([[2], [2]], np.int32), words, shape), constants=(0, 2), declines=without, note="texts of one place")
+    elements = np.array([[1, 2], [0, 0]], np.int32)
+    yield Example((elements, np.array([b"x", b"y"], object), shape), constants=(2,), declines=without, note="texts, elements")
 
 
 # -- TensorScatterUpdate, Add, Sub, Max, Min -----------------------------------------------------------------------
@@ -284,6 +293,8 @@ SPECS = (
         evaluate=_evaluate_scatter,
         to_tflite=_lite_scatter,
         to_tfjs=_js_scatter,
+        expand=expand_text_scatter,
+        expands_for=("tfjs",),
         widens=WIDER_OR_BOOL,
         wraps=True,
         examples=_scatter_examples,

@@ -204,12 +204,18 @@ class LiteRtModel:
                 why=f"its inputs are {', '.join(known) or 'none'}; given are {', '.join(inputs) or 'none'}",
             )
 
+    def _single_text(self, slot: Slot, array: Array) -> Array:
+        """Of an object its Python interface writes the pointer; numpy's bytes are one at least."""
+        text = array.item()
+        text = text if isinstance(text, bytes) else str(text).encode()
+        if not text:
+            raise FerryError(f"{NAME} cannot run '{self.path}'", why=f"it takes no single empty string, as '{slot.name}' is")
+        return np.ndarray((), f"S{len(text)}", text)
+
     def _fit(self, slot: Slot, array: Array) -> Array:
         array = np.asarray(array)
         if slot.dtype.kind in "OSU":
-            if array.ndim == 0:  # its Python interface writes a pointer instead of the text
-                raise FerryError(f"{NAME} cannot run '{self.path}'", why=f"it takes no single string, as '{slot.name}' is")
-            return np.asarray(array, dtype=object)
+            return self._single_text(slot, array) if array.ndim == 0 else np.asarray(array, dtype=object)
         if array.dtype.kind == "f" and slot.dtype == np.float32:  # a source of another precision, narrowed when it was converted
             array = array.astype(np.float32)
         if array.dtype != slot.dtype:
