@@ -160,7 +160,7 @@ def test_a_failed_verification_is_exit_code_1(source, tmp_path, monkeypatch):
 
 
 def test_an_unexpected_error_is_no_traceback(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(delivery, "write_tflite", lambda *_arguments, **_options: 1 / 0)
+    monkeypatch.setattr(delivery, "write_program", lambda *_arguments, **_options: 1 / 0)
     result = call("convert", source, "-o", tmp_path / "net.tflite")
     assert result.exit_code == 2
     assert "internal error: ZeroDivisionError" in result.output
@@ -206,7 +206,7 @@ def test_an_interrupt_is_exit_code_130_and_leaves_nothing(source, tmp_path):
     script = (
         "import time, tensorferry.delivery as c; from tensorferry.cli import main\n"
         "def wait(*_, **__): print('waiting', flush=True); time.sleep(60)\n"
-        "c.write_tflite = wait\nmain()"
+        "c.write_program = wait\nmain()"
     )
     command = [sys.executable, "-c", script, "convert", str(source), "-o", str(tmp_path / "net.tflite")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -224,7 +224,7 @@ def test_an_interrupt_as_json(source, tmp_path, monkeypatch):
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(delivery, "write_tflite", interrupt)
+    monkeypatch.setattr(delivery, "write_program", interrupt)
     result = call("convert", source, "-o", tmp_path / "net.tflite", "--json")
     assert (result.exit_code, json.loads(result.stdout)["error"], result.stderr) == (130, "Interrupted", "")
 

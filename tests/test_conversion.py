@@ -97,13 +97,14 @@ def spoil(graph, name):
 
 @pytest.mark.parametrize("kind", ["tflite", pytest.param("tfjs", marks=needs_node)])
 def test_a_wrong_result_names_the_first_wrong_op_and_leaves_nothing(source, tmp_path, monkeypatch, kind):
-    write = getattr(delivery, f"write_{kind}")
+    step = "make_program" if kind == "tflite" else "write_tfjs"
+    honest = getattr(delivery, step)
 
-    def write_spoilt(graph, path, **keywords):
+    def spoilt(graph, *rest, **keywords):
         spoil(graph, "features")
-        return write(graph, path, **keywords)
+        return honest(graph, *rest, **keywords)
 
-    monkeypatch.setattr(delivery, f"write_{kind}", write_spoilt)
+    monkeypatch.setattr(delivery, step, spoilt)
     target = tmp_path / ("net.tflite" if kind == "tflite" else "web")
     with pytest.raises(VerificationError) as caught:
         tensorferry.convert(source, target)

@@ -17,7 +17,7 @@ from tensorferry.delivery import Delivered, Work, deliver, place_of, stage_for
 from tensorferry.errors import FerryError, OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
 from tensorferry.naming import rename_ports
-from tensorferry.options import KINDS, Kind, Options, kinds_of
+from tensorferry.options import KINDS, Kind, Options, check_ways, kinds_of
 from tensorferry.origins import Origin, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
@@ -311,6 +311,7 @@ class _Job:
 
     def run(self, targets: Sequence[PathLike]) -> Report:
         kinds = kinds_of(targets, self.options.to)
+        check_ways(kinds, self.options)
         if not targets:
             raise OptionError("no target was given", remedy="name at least one, such as -o model.tflite")
         if len({os.path.realpath(place_of(target, kind)) for target, kind in zip(targets, kinds, strict=True)}) != len(targets):
@@ -367,7 +368,7 @@ class _Job:
                 if kind == "npz":
                     outcome = check_weights(find_weights(work.plain()), stage.path, self.options.tolerance)
                 else:
-                    outcome = prover.check(kind, stage.path)
+                    outcome = prover.check(kind, stage.path, each.quantised.allowance if each.quantised else None)
                 check.raise_if_failed(outcome, str(stage.given), stage.path)
                 checks.append(outcome)
         return checks
@@ -436,4 +437,5 @@ def _target_facts(target: PathLike, kind: Kind, written: Delivered, outcome: Che
         runtime=written.runtime,
         notices=written.notices,
         check=outcome,
+        quantisation=None if written.quantised is None else written.quantised.as_dict(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
+from tensorferry.quantising import Quantised, quantise, scheme_of
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder
@@ -25,7 +26,8 @@ from tensorferry.writers.npz import write_npz
 from tensorferry.writers.savedmodel import write_savedmodel
 from tensorferry.writers.stages import StagedPrefix, StagedTree
 from tensorferry.writers.tfjs import write_tfjs
-from tensorferry.writers.tflite import write_tflite
+from tensorferry.writers.tflite import write_program
+from tensorferry.writers.tflite_program import make_program
 from tensorferry.writers.variables import find_weights
 
 PathLike = str | os.PathLike[str]
@@ -41,6 +43,7 @@ class Delivered:
     custom: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     runtime: str = ""
+    quantised: Quantised | None = None
 
 
 @dataclass(slots=True)
@@ -105,14 +108,7 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
         said.append(tell_names(work.source, graph, public=kind != "tflite"))
     if work.options.metadata and kind not in KINDS:
         said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
-    return Delivered(
-        delivered.size,
-        delivered.files,
-        delivered.operators,
-        delivered.custom,
-        tuple(dict.fromkeys((*said, *delivered.notices))),
-        delivered.runtime,
-    )
+    return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
 # -- TensorFlow Lite and TensorFlow.js -----------------------------------------------------------------------------
@@ -132,15 +128,14 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
         for each in family:
             each.states.clear()
     extra = {key: path.read_bytes() for key, path in options.metadata.items()}
-    facts = write_tflite(
-        graph,
-        stage.path,
-        signature=_signature_of(graph, options),
-        metadata=extra,
-        fallback=lite_fallback(custom=options.allow_custom, select=options.allow_select),
-    )
+    fallback = lite_fallback(custom=options.allow_custom, select=options.allow_select)
+    program = make_program(graph, _signature_of(graph, options), fallback)
+    scheme = scheme_of(options)
+    quantised = None if scheme is None else quantise(program, scheme)
+    facts = write_program(program if quantised is None else quantised.program, stage.path, metadata=extra)
+    notices = (*facts.notices, *(() if quantised is None else quantised.notices))
     runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
-    return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, facts.notices, runtime)
+    return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, notices, runtime, quantised)
 
 
 def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:

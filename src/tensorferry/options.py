@@ -42,6 +42,14 @@ KINDS = ("tflite", "tfjs")
 """The targets with an instruction set of their own, which may lack an op; all others are TensorFlow's own formats."""
 
 CONTROL_FLOW = ("v1", "v2")
+
+QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
+    "tflite": ("dynamic", "float16", "int8", "int16x8", "weights4"),
+}
+"""How each kind of target can be quantised."""
+
+IO_DTYPES = ("float32", "int8", "uint8", "int16")
+
 REFERENCES = ("numpy", "tensorflow")
 
 MAX_SIZE = 2**31 - 1
@@ -74,7 +82,11 @@ class Options:
     `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
     values (Print, CheckNumerics). `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
     functional (v2) or TensorFlow 1's (v1).
-    `tolerance`: accepted error relative to the largest reference value. `verify_memory`: bytes; a model whose verification is
+    `quantize`: how, in words of QUANTISATIONS; of several each kind of target takes its own. `io_dtype`: type of the inputs and
+    outputs of a TensorFlow Lite file that computes with whole numbers. `keep_float`: names of tensors or operators, with `*` and
+    `?`, that stay float. `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
+    `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
+    quantising can be expected to cost. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
     """
 
@@ -88,6 +100,7 @@ class Options:
     verify_memory: int = DEFAULT_VERIFY_MEMORY
     reference: str = "numpy"
     tolerance: float = DEFAULT_TOLERANCE
+    tolerance_given: bool = False
     seed: int = 0
     signature: str | None = None
     tags: tuple[str, ...] | None = None
@@ -105,6 +118,10 @@ class Options:
     keep_names: bool = False
     strip_debug: bool = True
     control_flow: str = "v2"
+    quantize: tuple[str, ...] | None = None
+    io_dtype: str = "float32"
+    keep_float: tuple[str, ...] = ()
+    per_tensor: bool = False
 
     def __post_init__(self) -> None:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -122,6 +139,7 @@ class Options:
         if not 0 < self.tolerance < 1:
             raise OptionError(f"the tolerance must lie between 0 and 1, not {self.tolerance}")
         _check_faces(self)
+        _check_quantisation(self)
         _check_download(self.sha256, self.max_download)
         if self.verify_memory < 0 or self.seed < 0:
             raise OptionError("verify_memory and seed cannot be negative")
@@ -130,6 +148,10 @@ class Options:
                 raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", remedy="-1 leaves a size open")
             if any(size > MAX_SIZE for size in shape):
                 raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", why=f"a size is above {MAX_SIZE}")
+
+    def quantize_for(self, kind: Kind) -> str | None:
+        """How this kind of target is to be quantised."""
+        return next((way for way in self.quantize or () if way in QUANTISATIONS.get(kind, ())), None)
 
     @classmethod
     def of(cls, **keywords: Any) -> Options:
@@ -140,7 +162,11 @@ class Options:
             raise OptionError(
                 f"unknown option {', '.join(unknown)}", why=near, remedy=f"options are {', '.join(cls.__dataclass_fields__)}"
             )
-        for role in ("inputs", "outputs", "tags", "to"):
+        given = keywords.pop("tolerance", None)
+        if given is not None:
+            keywords |= {"tolerance": given, "tolerance_given": True}
+        keywords["keep_float"] = split_names(keywords.get("keep_float")) or ()
+        for role in ("inputs", "outputs", "tags", "to", "quantize"):
             keywords[role] = split_names(keywords.get(role))
         for role in ("verify_inputs", "checkpoint", "architecture"):
             if keywords.get(role) is not None:
@@ -179,6 +205,36 @@ def _check_faces(options: Options) -> None:
             raise OptionError(f"the metadata file '{path}' does not exist", remedy="write it as KEY:FILE")
         if path.stat().st_size > MOST_METADATA:
             raise OptionError(f"the metadata file '{path}' is larger than {MOST_METADATA >> 20} MiB")
+
+
+def _check_quantisation(options: Options) -> None:
+    ways = {way for each in QUANTISATIONS.values() for way in each}
+    for way in options.quantize or ():
+        if way not in ways:
+            raise OptionError(
+                f"unknown way to quantise '{way}'",
+                why=nearest(way, ways),
+                remedy="; ".join(f"{TARGETS[kind].title}: {', '.join(each)}" for kind, each in QUANTISATIONS.items()),
+            )
+    for kind, each in QUANTISATIONS.items():
+        wanted = [way for way in options.quantize or () if way in each]
+        if len(set(wanted)) > 1:
+            raise OptionError(f"{TARGETS[kind].title} is to be quantised in {len(wanted)} ways: {', '.join(wanted)}")
+    if options.io_dtype not in IO_DTYPES:
+        raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
+    if not options.quantize:
+        asked = {"io_dtype": options.io_dtype != "float32", "keep_float": options.keep_float, "per_tensor": options.per_tensor}
+        for name, given in asked.items():
+            if given:
+                raise OptionError(f"{name} says how to quantise, and nothing is quantised", remedy="add --quantize")
+
+
+def check_ways(kinds: Sequence[Kind], options: Options) -> None:
+    """OptionError for a way to quantise that none of the targets knows."""
+    for way in options.quantize or ():
+        if not any(way in QUANTISATIONS.get(kind, ()) for kind in kinds):
+            able = [TARGETS[kind].title for kind, ways in QUANTISATIONS.items() if way in ways]
+            raise OptionError(f"none of the targets can be quantised as {way}", remedy=f"that is for {' and '.join(able)}")
 
 
 def _check_download(sha256: str | None, most: int) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from tensorferry.errors import GraphError
 from tensorferry.ir import Quantization, Shape
-from tensorferry.tensor import DType, Tensor
+from tensorferry.tensor import ArrayTensor, DType, ReshapedTensor, Tensor
 
 
 @dataclass(slots=True)
@@ -78,6 +81,16 @@ class Program:
     subgraphs: list[Subgraph] = field(default_factory=list)
     codes: list[Code] = field(default_factory=list)
     buffers: list[Tensor | None] = field(default_factory=lambda: [None])
+
+    def content(self, tensor: ProgramTensor) -> Tensor:
+        """A constant's elements, in its type and shape: equal bytes are stored once, whatever they were first met as."""
+        content = self.buffers[tensor.buffer]
+        shape = tuple(dim for dim in tensor.shape or () if isinstance(dim, int))
+        if content is None or len(shape) != len(tensor.shape or ()):
+            raise GraphError(f"'{tensor.name}' is no constant")
+        if content.dtype is not tensor.dtype:
+            content = ArrayTensor(np.ascontiguousarray(content.array()).reshape(-1).view(tensor.dtype.numpy), tensor.dtype)
+        return content if content.shape == shape else ReshapedTensor(content, shape)
 
     def operator_counts(self) -> dict[str, int]:
         """How often each operator stands in the file, most frequent first."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tensorferry import check
 from tensorferry.check import Check, Reference, Status
+from tensorferry.comparison import Allowance
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import Graph, Value
 from tensorferry.options import Options
@@ -36,11 +37,16 @@ class Prover:
     _reference: Reference | None = field(default=None, init=False)
     _obstacle: str = field(default="", init=False)  # why there can be no reference
 
-    def check(self, kind: str, path: Path) -> Check:
-        """Verify one target. A missing runtime, a source that cannot be evaluated or too small a budget make it unverified."""
+    def check(self, kind: str, path: Path, allowance: Allowance | None = None) -> Check:
+        """Verify one target; `allowance` is for one that is quantised.
+
+        A missing runtime, a source that cannot be evaluated or too small a budget make it unverified.
+        """
         if kind == "tflite" and self.graph.siblings and self.signature is None:
             family = (self.graph, *self.graph.siblings)
-            return check.join({each.signature: Prover(each, self.options, each.signature).check(kind, path) for each in family})
+            return check.join(
+                {each.signature: Prover(each, self.options, each.signature).check(kind, path, allowance) for each in family}
+            )
         missing = check.runtime_of(kind).available()
         if missing:
             return check.skipped(missing, self.options.tolerance)
@@ -48,7 +54,8 @@ class Prover:
             self._compute()
         if self._reference is None:
             return check.skipped(self._obstacle, self.options.tolerance)
-        return check.check_target(kind, path, self._reference, self.options.tolerance)
+        reference = replace(self._reference, allowance=None if self.options.tolerance_given else allowance)
+        return check.check_target(kind, path, reference, self.options.tolerance)
 
     def _compute(self) -> None:
         """On the inputs that are given or that fit the graph; where a rank is open, on a vector, if the graph can be run on one."""

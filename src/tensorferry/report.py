@@ -71,6 +71,7 @@ class TargetFacts:
     runtime: str  # the oldest runtime that can load it
     notices: tuple[str, ...]
     check: Check
+    quantisation: dict[str, Any] | None = None  # mode, operators quantised, operators left float with the reason
 
     @property
     def operator_count(self) -> int:
@@ -86,6 +87,7 @@ class TargetFacts:
             "operator_count": self.operator_count,
             "runtime": self.runtime,
             "notices": list(self.notices),
+            "quantisation": self.quantisation,
             "check": self.check.as_dict(),
         }
 

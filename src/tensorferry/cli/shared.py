@@ -122,6 +122,31 @@ PORTS = stack(
     ),
     click.option("--fixed", is_flag=True, help="Leave no size open: a batch becomes 1. LiteRT.js wants it so."),
 )
+QUANTISATION = stack(
+    click.option(
+        "--quantize",
+        metavar="WAY",
+        multiple=True,
+        callback=_parse_names,
+        help="TensorFlow Lite: dynamic (int8 weights), float16 (weights), int8, int16x8 (all of it), weights4. May be repeated, "
+        "once for each kind of target.",
+    ),
+    click.option(
+        "--io-dtype",
+        metavar="TYPE",
+        default="float32",
+        show_default=True,
+        help="Inputs and outputs of a file that computes with whole numbers: float32, int8 or uint8 (int8), int16 (int16x8).",
+    ),
+    click.option(
+        "--keep-float",
+        metavar="NODE|PATTERN",
+        multiple=True,
+        callback=_parse_names,
+        help="Operators that stay float, by the name of their output or by their kind; * and ? as in file names. May be repeated.",
+    ),
+    click.option("--per-tensor", is_flag=True, help="One scale for the weights of a dense layer, for runtimes from before 2.17."),
+)
 PROOF = stack(
     click.option(
         "--verify-inputs",
@@ -130,7 +155,11 @@ PROOF = stack(
         help="Verify on these values, not on random ones.",
     ),
     click.option("--reference", default="numpy", show_default=True, help="numpy, or tensorflow if installed."),
-    click.option("--tolerance", default=1e-4, show_default=True, help="Accepted error, relative to an output's largest value."),
+    click.option(
+        "--tolerance",
+        type=float,
+        help="Accepted error, relative to an output's largest value: 1e-4, and of quantised targets what their kind may cost.",
+    ),
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random values."),
 )
 FACE = stack(

@@ -46,19 +46,20 @@ def run(
     """Run a file once, by the names of its (first) signature. Raises FerryError with LiteRT's message."""
     with LiteRtModel(path, threads=threads, keep_intermediates=keep_intermediates, signature=signature) as model:
         outputs = model.run(inputs)
-        return Run(outputs, f"{NAME} {model.version} ({model.backend})", model.intermediates() if keep_intermediates else {})
+        found = model.intermediates() if keep_intermediates else {}
+        return Run(outputs, f"{NAME} {model.version} ({model.backend})", found, model.grids)
 
 
 def run_in_turn(path: str | os.PathLike[str], calls: Sequence[Mapping[str, Array]], *, signature: str | None = None) -> list[Run]:
     """Run a file several times; its variables live on from one call to the next."""
     with LiteRtModel(path, signature=signature) as model:
-        return [Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})") for inputs in calls]
+        return [Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})", {}, model.grids) for inputs in calls]
 
 
 def run_plain(path: str | os.PathLike[str], inputs: Mapping[str, Array], *, signature: str | None = None) -> Run:
     """Run on the runtime's own kernels, without XNNPACK."""
     with LiteRtModel(path, xnnpack=False, signature=signature) as model:
-        return Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})")
+        return Run(model.run(inputs), f"{NAME} {model.version} ({model.backend})", {}, model.grids)
 
 
 def read_ports(path: str | os.PathLike[str], *, signature: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -69,13 +70,17 @@ def read_ports(path: str | os.PathLike[str], *, signature: str | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An input or output: its public name, its tensor's number and name, and its shape (-1: unknown)."""
+    """An input or output: its public name, its tensor's number and name, and its shape (-1: unknown).
+
+    `grid`: scale and zero point where its whole numbers stand for real ones.
+    """
 
     name: str
     number: int
     tensor: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    grid: tuple[float, int] | None = None
 
 
 class LiteRtModel:
@@ -168,6 +173,11 @@ class LiteRtModel:
             return Tensors(self._interpreter)
 
     @property
+    def grids(self) -> dict[str, tuple[float, int]]:
+        """Scale and zero point of the outputs that are whole numbers and stand for real ones."""
+        return {slot.name: slot.grid for slot in self.outputs if slot.grid is not None}
+
+    @property
     def backend(self) -> str:
         """Who computes, known after the first run: XNNPACK, LiteRT's own kernels, or both with the counts of operators."""
         own, taken = self._delegated()
@@ -218,6 +228,8 @@ class LiteRtModel:
             return self._single_text(slot, array) if array.ndim == 0 else np.asarray(array, dtype=object)
         if array.dtype.kind == "f" and slot.dtype == np.float32:  # a source of another precision, narrowed when it was converted
             array = array.astype(np.float32)
+        if array.dtype.kind == "f" and slot.grid is not None:
+            array = _on_grid(array, slot)
         if array.dtype != slot.dtype:
             raise OptionError(
                 f"{NAME} cannot run '{self.path}'", why=f"the input '{slot.name}' is {slot.dtype}; given is {array.dtype}"
@@ -288,9 +300,31 @@ def _slots(details: list[dict[str, Any]], named: Mapping[str, dict[str, Any]] | 
     pairs = [(each["name"], each) for each in details] if named is None else list(named.items())
     pairs.sort(key=lambda pair: order.get(pair[1]["index"], len(order)))
     return tuple(
-        Slot(name, int(each["index"]), each["name"], np.dtype(each["dtype"]), tuple(map(int, _signature_shape(each))))
+        Slot(
+            name,
+            int(each["index"]),
+            each["name"],
+            np.dtype(each["dtype"]),
+            tuple(map(int, _signature_shape(each))),
+            _grid_of(each),
+        )
         for name, each in pairs
     )
+
+
+def _grid_of(details: Mapping[str, Any]) -> tuple[float, int] | None:
+    scale, zero_point = details.get("quantization", (0.0, 0))
+    whole = np.dtype(details["dtype"]).kind in "iu"
+    return (float(scale), int(zero_point)) if whole and scale else None
+
+
+def _on_grid(array: Array, slot: Slot) -> Array:
+    """Real numbers as the whole ones that an input takes; those beyond its range become its ends."""
+    assert slot.grid is not None
+    scale, zero_point = slot.grid
+    ends = np.iinfo(slot.dtype)
+    stored: Array = np.clip(np.rint(array.astype(np.float64) / scale) + zero_point, ends.min, ends.max).astype(slot.dtype)
+    return stored
 
 
 def _signature_shape(details: Mapping[str, Any]) -> Any:

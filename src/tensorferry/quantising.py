@@ -1,0 +1,103 @@
+"""A lowered program becomes a quantised one, as the options ask; what was done, as plain data, and what its proof may allow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tensorferry.comparison import Allowance
+from tensorferry.errors import OptionError, nearest
+from tensorferry.options import Options
+from tensorferry.program import Program
+from tensorferry.quant.applying import apply_plan
+from tensorferry.quant.deciding import decide_weights
+from tensorferry.quant.plan import Plan
+from tensorferry.quant.scheme import Mode, Scheme, mode_of
+from tensorferry.tensor import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """The program, and what was decided."""
+
+    program: Program
+    plan: Plan
+    notices: tuple[str, ...]
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(self.plan.mode)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What a proof may find: beyond it the file is not coarse but broken."""
+        return ALLOWED[self.mode]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report: how many operators of each kind were quantised, and which were not, with the reason."""
+        kept = [each for each in self.plan.operators if not each.changed]
+        return {
+            "mode": self.plan.mode,
+            "quantised": dict(Counter(each.operator for each in self.plan.operators if each.changed)),
+            "float": [{"operator": each.operator, "name": each.name, "why": each.why} for each in kept],
+        }
+
+
+def _allow(mode: Mode, mean: float, cosine: float) -> Allowance:
+    return Allowance(
+        mean, cosine, f"quantised ({mode}): the error is told, and held to {mean:g} (mean) and the direction", indices=True
+    )
+
+
+ALLOWED: Mapping[Mode, Allowance] = {
+    Mode.FLOAT16: _allow(Mode.FLOAT16, 0.01, 0.999),
+    Mode.INT16X8: _allow(Mode.INT16X8, 0.05, 0.98),
+    Mode.DYNAMIC: _allow(Mode.DYNAMIC, 0.1, 0.95),
+    Mode.INT8: _allow(Mode.INT8, 0.15, 0.9),
+    Mode.WEIGHTS4: _allow(Mode.WEIGHTS4, 0.2, 0.8),
+}
+"""A wrong scale, a permuted axis or a lost zero point is far beyond these; a net that merely suffers is not."""
+
+
+def scheme_of(options: Options) -> Scheme | None:
+    """What the options ask of a TensorFlow Lite file; None: nothing."""
+    mode = options.quantize_for("tflite")
+    if mode is None:
+        return None
+    return Scheme(mode_of(mode), DType(options.io_dtype), options.keep_float, options.per_tensor)
+
+
+def quantise(program: Program, scheme: Scheme) -> Quantised:
+    """The program with its weights, and what the mode asks for besides, in fewer bits."""
+    if scheme.mode.needs_ranges:
+        raise OptionError(f"--quantize {scheme.mode} is not there yet")
+    _check_patterns(program, scheme)
+    plan = decide_weights(program, scheme)
+    return Quantised(apply_plan(program, plan), plan, _tell(plan, scheme))
+
+
+def _check_patterns(program: Program, scheme: Scheme) -> None:
+    """OptionError for a pattern of --keep-float that nothing answers to: it is misspelt, or the passes merged what it names."""
+    names = set()
+    for subgraph in program.subgraphs:
+        for operator in subgraph.operators:
+            names |= {program.codes[operator.code].name, *(subgraph.tensors[number].name for number in operator.outputs)}
+    for pattern in scheme.keep_float:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise OptionError(
+                f"no operator answers to --keep-float '{pattern}'",
+                why=nearest(pattern, names),
+                remedy="give the name of an operator's output in the result, a kind such as DEPTHWISE_CONV_2D, or a pattern",
+            )
+
+
+def _tell(plan: Plan, scheme: Scheme) -> tuple[str, ...]:
+    changed = Counter(each.why for each in plan.operators if each.changed)
+    said = [f"{scheme.mode}: {', '.join(f'{why} in {count} operators' for why, count in changed.items()) or 'nothing to quantise'}"]
+    kept = Counter((each.operator, each.why) for each in plan.operators if not each.changed)
+    if kept:
+        said.append("float weights: " + ", ".join(f"{count} {name} ({why})" for (name, why), count in kept.items()))
+    return (*said, *plan.notices)
