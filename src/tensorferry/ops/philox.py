@@ -75,6 +75,35 @@ def normal(key: int, counter: tuple[int, int], count: int, dtype: np.dtype[np.ge
     return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1).reshape(-1)[:count].astype(dtype)
 
 
+TRUNCATION = 2.0
+"""Deviations beyond which numbers of a truncated normal distribution are drawn anew."""
+
+_RESERVED = 256
+"""Draws that TensorFlow sets aside for each number of a distribution that may reject some."""
+
+
+def truncated_normal(key: int, counter: tuple[int, int], count: int, dtype: np.dtype[np.generic]) -> Array:
+    """Like `normal`, but within two deviations: each group of numbers takes as many draws of its own as it needs."""
+    each = 2 if dtype == np.float64 else 4
+    groups, skipped = _groups(count, each), each * _RESERVED // 4
+    result = np.zeros((groups, each), np.float64 if dtype == np.float64 else np.float32)
+    for group in range(groups):
+        start = _ahead(counter, group * skipped)
+        kept = np.zeros(0, result.dtype)
+        draws = 4 * each
+        while len(kept) < each:  # one in twenty is rejected
+            drawn = normal(key, start, draws, result.dtype)
+            kept, draws = drawn[np.abs(drawn) < TRUNCATION][:each], 2 * draws
+        result[group] = kept
+    return result.reshape(-1)[:count].astype(dtype)
+
+
+def _ahead(counter: tuple[int, int], steps: int) -> tuple[int, int]:
+    """The 128-bit counter so many steps later."""
+    total = counter[0] + (counter[1] << 64) + steps
+    return total & 0xFFFFFFFFFFFFFFFF, total >> 64 & 0xFFFFFFFFFFFFFFFF
+
+
 def integers(key: int, counter: tuple[int, int], count: int, dtype: np.dtype[np.generic]) -> Array:
     """All bits random."""
     if dtype.itemsize == 8:

@@ -268,6 +268,14 @@ def _keyed_examples() -> Iterator[Example]:
     yield Example((_SHAPE, _KEY, _COUNTER, _ALGORITHM), {"dtype": DType.FLOAT32}, constants=(0, 1, 2, 3))
 
 
+def _bits_examples() -> Iterator[Example]:
+    yield Example((_SHAPE, _SEED), {"dtype": DType.INT32}, constants=(0, 1))
+
+
+def _keyed_bits_examples() -> Iterator[Example]:
+    yield Example((_SHAPE, _KEY, _COUNTER, _ALGORITHM), {"dtype": DType.INT32}, constants=(0, 1, 2, 3))
+
+
 def _seeded_between_examples() -> Iterator[Example]:
     for kind in (np.int32, np.int64):
         yield Example((_SHAPE, _SEED, np.array(-5, kind), np.array(1000, kind)), constants=(0, 1, 2, 3))
@@ -356,6 +364,10 @@ SPECS = (
     ),
     _stateless("StatelessRandomUniform", _infer_drawn, _seeded(philox.uniform), _seeded_examples),
     _stateless("StatelessRandomNormal", _infer_drawn, _seeded(philox.normal), _seeded_examples),
+    _stateless("StatelessTruncatedNormal", _infer_drawn, _seeded(philox.truncated_normal), _seeded_examples),
+    _stateless("StatelessTruncatedNormalV2", _infer_drawn, _keyed(philox.truncated_normal), _keyed_examples),
+    _stateless("StatelessRandomUniformFullInt", _infer_drawn, _seeded(philox.integers), _bits_examples),
+    _stateless("StatelessRandomUniformFullIntV2", _infer_drawn, _keyed(philox.integers), _keyed_bits_examples),
     _stateless("StatelessRandomUniformInt", _infer_seeded_between, _seeded_between, _seeded_between_examples),
     _stateless("StatelessRandomUniformV2", _infer_drawn, _keyed(philox.uniform), _keyed_examples),
     _stateless("StatelessRandomNormalV2", _infer_drawn, _keyed(philox.normal), _keyed_examples),

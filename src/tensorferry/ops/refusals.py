@@ -17,6 +17,16 @@ _LONGEST = 200
 """Characters of attributes shown of one node."""
 
 
+NOT_EXPANDED = "_not_expanded"
+"""Attribute of a node that could not be written in simpler ops: why, and what to do."""
+
+
+def no_operator(node: Node, why: str) -> Declined:
+    """The refusal of a node whose op the target lacks; where it could have been rewritten, what stood in the way."""
+    hindrance, remedy = node.get(NOT_EXPANDED) or ("", "")
+    return Declined(f"{why}, and to rewrite it: {hindrance}" if hindrance else why, remedy=remedy)
+
+
 class Refusals:
     """The nodes one target declines. `target` is its name for people, `lowering` the OpSpec field that serves it."""
 
@@ -72,7 +82,7 @@ def _reached_from(nodes: dict[Node, Problem]) -> set[Node]:
 
 def _format_attributes(node: Node) -> str:
     """The node's attributes in a line; weights and nested graphs are left out."""
-    shown = sorted((key, value) for key, value in node.attrs.items() if key != LITE_OPTIONS)
+    shown = sorted((key, value) for key, value in node.attrs.items() if key not in (LITE_OPTIONS, NOT_EXPANDED))
     plain = {key: value for key, value in shown if not isinstance(value, Graph | Tensor)}
     text = ", ".join(f"{key}={format_attribute(value)}" for key, value in plain.items())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

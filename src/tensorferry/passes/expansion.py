@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorferry import ops
 from tensorferry.ir import Graph, Node
+from tensorferry.ops.refusals import NOT_EXPANDED
 from tensorferry.ops.spec import MISFITS, Declined, OpSpec
 from tensorferry.passes.fitting import collapse, widen
 from tensorferry.passes.places import move_places
@@ -48,6 +49,7 @@ def _expand(graph: Graph, node: Node, target: str) -> int:
         expanded = spec.expand(graph, node)
     except Declined as refusal:
         expanded, why = False, f"{why}; {refusal.why}"
+        node.attrs[NOT_EXPANDED] = (refusal.why, refusal.remedy)
     if not expanded:
         decline(log, node, f"{target} has no form of it ({why}) and it cannot be written in simpler ops")
         return split

@@ -49,7 +49,7 @@ def js_fallback(*, custom: bool) -> JsFallback | None:
 
     def fall_back(node: Node, refusal: Declined) -> list[JsNode]:
         _check(node, refusal)
-        attrs = {key: value for key, value in node.attrs.items() if key != LITE_OPTIONS and not isinstance(value, FunctionRef)}
+        attrs = {key: value for key, value in node.attrs.items() if not key.startswith("_") and not isinstance(value, FunctionRef)}
         return [JsNode(node.op, tuple(node.inputs), tuple(node.outputs), attrs)]
 
     return fall_back
