@@ -111,6 +111,11 @@ def feeds(case: Case) -> dict[str, Array]:
 SIZED_BY_DATA = frozenset(
     {
         "SparseFillEmptyRows",
+        "SparseSlice",
+        "SparseSplit",
+        "SparseAdd",
+        "SparseSparseMaximum",
+        "SparseSparseMinimum",
         "RaggedTensorToTensor",
         "RaggedRange",
         "RaggedGather",

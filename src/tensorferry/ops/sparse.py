@@ -11,6 +11,8 @@ from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import known_integers, length_of
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
+from tensorferry.ops.sizes import Sizes, vector
+from tensorferry.ops.sparse_order import column, in_order, rank_of
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.targets import JsNode
 from tensorferry.tensor import Array, DType
@@ -196,6 +198,39 @@ def _evaluate_filled(_node: Node, indices: Array, values: Array, shape: Array, d
     return places[order], filled[order], empty, np.argsort(order)[: len(indices)].astype(indices.dtype)
 
 
+def _expand_filled(graph: Graph, node: Node) -> bool:
+    """Rows that nothing lies in are put behind all others, and everything is sorted by row."""
+    indices, values, shape, default = node.inputs
+    parts, rank = Expansion(graph, node), rank_of(indices, shape)
+    known = known_integers(shape)
+    wide = parts.make("GatherV2", shape, _ZERO, _ZERO) if known is None else None
+    many = np.array(known[0], np.int32) if known is not None else None
+    rows = column(parts, indices, 0)
+    count = many if many is not None else parts.make("Cast", wide, DstT=DType.INT32) if wide is not None else _ZERO
+    found = parts.make("UnsortedSegmentSum", parts.make("OnesLike", _narrow(parts, rows)), rows, count)
+    empty = parts.make("Equal", found, _ZERO)
+    added = parts.make("Where", empty)
+    places = parts.make("ConcatV2", indices, parts.make("Pad", added, np.array([[0, 0], [0, rank - 1]], np.int32)), _ZERO)
+    missing = parts.make("Squeeze", added, squeeze_dims=[1])
+    fill = parts.make("BroadcastTo", default, parts.make("Shape", missing, out_type=DType.INT32))
+    order = in_order(parts, [column(parts, places, 0)])
+    elements = parts.make("GatherV2", parts.make("ConcatV2", values, fill, _ZERO), order, _ZERO)
+    return parts.finish(parts.make("GatherV2", places, order, _ZERO), elements, empty, _where_from(parts, order, indices))
+
+
+def _narrow(parts: Expansion, value: Value) -> Value:
+    return value if value.dtype is DType.INT32 else parts.make("Cast", value, DstT=DType.INT32)
+
+
+def _where_from(parts: Expansion, order: Value, indices: Value) -> Value:
+    """Where each of the first places has gone."""
+    total = parts.make("Shape", order, out_type=DType.INT32)
+    numbers = parts.make("Range", _ZERO, parts.make("Squeeze", total), _ONE)
+    gone = parts.make("ScatterNd", parts.make("ExpandDims", order, _ONE), numbers, total)
+    first = parts.make("Slice", gone, np.array([0], np.int32), vector(parts, [Sizes(parts, indices)[0]]))
+    return first if indices.dtype is DType.INT32 else parts.make("Cast", first, DstT=indices.dtype)
+
+
 def _js_filled(node: Node) -> list[JsNode]:
     if node.inputs[1].dtype not in (DType.FLOAT32, DType.INT32):
         raise Declined(f"TensorFlow.js fills no rows of {node.inputs[1].dtype}")
@@ -205,6 +240,8 @@ def _js_filled(node: Node) -> list[JsNode]:
 def _filled_examples() -> Iterator[Example]:
     places = np.array([[0, 1], [2, 0], [2, 3]])
     yield Example((places, sample(3), np.array([4, 5]), np.array(7, np.float32)), constants=(2, 3))
+    mixed = np.array([[2, 3], [0, 1], [2, 0]])
+    yield Example((mixed, np.array([4, 5, 6]), np.array([6, 5]), np.array(-1)), note="unsorted, int64, computed shape")
 
 
 SPECS = (
@@ -238,6 +275,7 @@ SPECS = (
         infer=_infer_filled,
         evaluate=_evaluate_filled,
         to_tfjs=_js_filled,
+        expand=_expand_filled,
         examples=_filled_examples,
     ),
 )
