@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from tensorferry.readers.selection import select
 from tensorferry.runtimes import tfjs
 from tensorferry.runtimes.reference import evaluate_graph
 from tensorferry.sampling import sample_inputs
+from tensorferry.writers.graphdef import write_graphdef
+from tensorferry.zoo import FolderWeights, build_posenet
+from tensorferry.zoo.posenet import DEFAULT
 
 SCRIPT = Path(__file__).parents[1] / "js" / "dist" / "page.js"
 MODELS = Path(__file__).parents[2] / "shared" / "models"
@@ -118,3 +122,25 @@ def test_the_page_reads_layers_models_as_node_does(tmp_path: Path) -> None:
     expected = tfjs.run(MODELS / "kp_front_or_side", {"dense_1_input": image}).outputs
     answer = in_chromium(tmp_path / "site", [("pose/model.json", "tfjs-layers", {"dense_1_input": image})])
     compare(answer["results"][0], list(expected.values()))
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not there")
+def test_quantised_posenet_computes_in_a_page_what_it_does_in_numpy(tmp_path: Path) -> None:
+    source = tmp_path / "posenet.pb"
+    weights = FolderWeights(MODELS / "posenet075_tfjs_manifest")
+    write_graphdef(build_posenet(replace(DEFAULT, resolution=(65, 65)), weights), source)
+    site = tmp_path / "site"
+    site.mkdir()
+    for mode in ("uint8", "float16"):
+        tensorferry.convert(source, site / mode, quantize=mode, verify=False)
+    graph = select(read(source))
+    inputs = sample_inputs(graph)
+    answer = in_chromium(site, [(f"{mode}/model.json", "tfjs", inputs) for mode in ("uint8", "float16")])
+    exact = evaluate_graph(graph, inputs)
+    for found, mode in zip(answer["results"], ("uint8", "float16"), strict=True):
+        stored = select(read(site / mode))
+        expected = evaluate_graph(stored, inputs)
+        order = tfjs.read_ports(site / mode)[1]
+        compare(found, [expected[name] for name in order])
+        with pytest.raises(AssertionError):
+            compare(found, [exact[name] for name in order])

@@ -123,6 +123,7 @@ class Check:
     reason: str = ""
     first_wrong: str = ""
     second_opinion: str = ""  # of a failed check: what the runtime's plain, unoptimised kernels say
+    note: str = ""  # what else was compared
     seconds: float = 0.0
 
     @property
@@ -140,6 +141,7 @@ class Check:
             "reason": self.reason,
             "first_wrong": self.first_wrong,
             "second_opinion": self.second_opinion,
+            "note": self.note,
             "seconds": self.seconds,
         }
 

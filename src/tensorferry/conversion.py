@@ -24,6 +24,7 @@ from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
 from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.proof import Prover, check_weights
+from tensorferry.quantising import web_allowance
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
     Frozen,
@@ -37,6 +38,7 @@ from tensorferry.report import (
     describe_port,
     peak_memory,
 )
+from tensorferry.runtimes import tfjs
 from tensorferry.writers.atomic import Stage, commit_all, explaining
 from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.writers.variables import find_weights
@@ -203,7 +205,8 @@ def _verify(source: Path, targets: Sequence[PathLike], options: Options, tell: P
             checks[str(target)] = check_weights(find_weights(plain), path, options.tolerance)
         else:
             graph = _graph_for_target(source, path, kind, options)
-            checks[str(target)] = Prover(graph, options).check(kind, path)
+            allowance = web_allowance(tfjs.modes_of(path)) if kind == "tfjs" else None
+            checks[str(target)] = Prover(graph, options).check(kind, path, allowance)
     return checks
 
 

@@ -15,7 +15,7 @@ from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
-from tensorferry.quantising import Quantised, quantise, scheme_of
+from tensorferry.quantising import Quantised, WebQuantised, quantise, scheme_of
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder
@@ -26,6 +26,7 @@ from tensorferry.writers.npz import write_npz
 from tensorferry.writers.savedmodel import write_savedmodel
 from tensorferry.writers.stages import StagedPrefix, StagedTree
 from tensorferry.writers.tfjs import write_tfjs
+from tensorferry.writers.tfjs_quantised import Reduction, WeightRule
 from tensorferry.writers.tflite import write_program
 from tensorferry.writers.tflite_program import make_program
 from tensorferry.writers.variables import find_weights
@@ -43,7 +44,7 @@ class Delivered:
     custom: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     runtime: str = ""
-    quantised: Quantised | None = None
+    quantised: Quantised | WebQuantised | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +109,8 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
         said.append(tell_names(work.source, graph, public=kind != "tflite"))
     if work.options.metadata and kind not in KINDS:
         said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
+    if work.options.quantize and not work.options.ways_for(kind):
+        said.append(f"nothing is quantised in it: {', '.join(work.options.quantize)} is for other targets")
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
@@ -143,12 +146,19 @@ def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
     _settle_control_flow(graph, options, "tfjs")
     tell_states(graph)
     extra = {key: _read_json(path) for key, path in options.metadata.items()}
+    ways = options.ways_for("tfjs")
     facts = write_tfjs(
-        graph, stage.path, shard_size=options.shard_size, metadata=extra, fallback=js_fallback(custom=options.allow_custom)
+        graph,
+        stage.path,
+        shard_size=options.shard_size,
+        metadata=extra,
+        fallback=js_fallback(custom=options.allow_custom),
+        reduction=Reduction([WeightRule(*each) for each in ways], options.keep_float) if ways else None,
     )
-    oldest = oldest_release(facts.operators)
+    oldest = oldest_release(facts.operators, halves="float16" in facts.stored)
     runtime = f"TensorFlow.js {oldest} and later" if oldest else ""
-    return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime)
+    quantised = WebQuantised(facts.stored) if ways else None
+    return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime, quantised)
 
 
 def _read_json(path: Path) -> Any:

@@ -45,6 +45,7 @@ CONTROL_FLOW = ("v1", "v2")
 
 QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
     "tflite": ("dynamic", "float16", "int8", "int16x8", "weights4"),
+    "tfjs": ("uint8", "uint16", "float16"),
 }
 """How each kind of target can be quantised."""
 
@@ -82,8 +83,9 @@ class Options:
     `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
     values (Print, CheckNumerics). `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
     functional (v2) or TensorFlow 1's (v1).
-    `quantize`: how, in words of QUANTISATIONS; of several each kind of target takes its own. `io_dtype`: type of the inputs and
-    outputs of a TensorFlow Lite file that computes with whole numbers. `keep_float`: names of tensors or operators, with `*` and
+    `quantize`: how, in words of QUANTISATIONS; of several each kind of target takes its own. `uint8=PATTERN` (of TensorFlow.js)
+    is for the weights whose names fit. `io_dtype`: type of the inputs and outputs of a TensorFlow Lite file that computes with
+    whole numbers. `keep_float`: names of tensors or operators, with `*` and
     `?`, that stay float. `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
     `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
     quantising can be expected to cost. `verify_memory`: bytes; a model whose verification is
@@ -150,8 +152,13 @@ class Options:
                 raise OptionError(f"input '{name}' cannot have the shape {list(shape)}", why=f"a size is above {MAX_SIZE}")
 
     def quantize_for(self, kind: Kind) -> str | None:
-        """How this kind of target is to be quantised."""
+        """How all of this kind of target is to be quantised."""
         return next((way for way in self.quantize or () if way in QUANTISATIONS.get(kind, ())), None)
+
+    def ways_for(self, kind: Kind) -> tuple[tuple[str, str], ...]:
+        """(way, pattern of names) for all that is said in ways of this kind; an empty pattern stands for everything."""
+        parted = [_part_way(each) for each in self.quantize or ()]
+        return tuple(each for each in parted if each[0] in QUANTISATIONS.get(kind, ()))
 
     @classmethod
     def of(cls, **keywords: Any) -> Options:
@@ -207,31 +214,57 @@ def _check_faces(options: Options) -> None:
             raise OptionError(f"the metadata file '{path}' is larger than {MOST_METADATA >> 20} MiB")
 
 
+def _part_way(given: str) -> tuple[str, str]:
+    """`uint8=conv*` -> (uint8, conv*)."""
+    way, _, pattern = given.partition("=")
+    return way, pattern
+
+
+_BY_PATTERN = {way for kind, ways in QUANTISATIONS.items() if kind != "tflite" for way in ways}
+
+
 def _check_quantisation(options: Options) -> None:
     ways = {way for each in QUANTISATIONS.values() for way in each}
-    for way in options.quantize or ():
+    for given in options.quantize or ():
+        way, pattern = _part_way(given)
         if way not in ways:
             raise OptionError(
                 f"unknown way to quantise '{way}'",
                 why=nearest(way, ways),
                 remedy="; ".join(f"{TARGETS[kind].title}: {', '.join(each)}" for kind, each in QUANTISATIONS.items()),
             )
-    for kind, each in QUANTISATIONS.items():
-        wanted = [way for way in options.quantize or () if way in each]
-        if len(set(wanted)) > 1:
-            raise OptionError(f"{TARGETS[kind].title} is to be quantised in {len(wanted)} ways: {', '.join(wanted)}")
+        if "=" in given and not pattern:
+            raise OptionError(f"'{given}' names nothing behind the =", remedy="write it as uint8, or as uint8=PATTERN")
+        if pattern and way not in _BY_PATTERN:
+            raise OptionError(
+                f"{way} is not for some names alone ('{given}')", remedy="say --keep-float for what is to be left out"
+            )
+    for kind in QUANTISATIONS:
+        general = list(dict.fromkeys(way for way, pattern in options.ways_for(kind) if not pattern))
+        if len(general) > 1:
+            raise OptionError(f"{TARGETS[kind].title} is to be quantised in {len(general)} ways: {', '.join(general)}")
+    _check_details(options)
+
+
+def _check_details(options: Options) -> None:
     if options.io_dtype not in IO_DTYPES:
         raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
-    if not options.quantize:
-        asked = {"io_dtype": options.io_dtype != "float32", "keep_float": options.keep_float, "per_tensor": options.per_tensor}
-        for name, given in asked.items():
-            if given:
-                raise OptionError(f"{name} says how to quantise, and nothing is quantised", remedy="add --quantize")
+    lite = options.quantize_for("tflite")
+    asked = {
+        "io_dtype": options.io_dtype != "float32" and not lite,
+        "keep_float": options.keep_float and not options.quantize,
+        "per_tensor": options.per_tensor and not lite,
+    }
+    for name, given in asked.items():
+        if given:
+            what = "nothing" if not options.quantize or name == "keep_float" else "no TensorFlow Lite file"
+            raise OptionError(f"{name} says how to quantise, and {what} is quantised", remedy="add --quantize")
 
 
 def check_ways(kinds: Sequence[Kind], options: Options) -> None:
     """OptionError for a way to quantise that none of the targets knows."""
-    for way in options.quantize or ():
+    for given in options.quantize or ():
+        way = _part_way(given)[0]
         if not any(way in QUANTISATIONS.get(kind, ()) for kind in kinds):
             able = [TARGETS[kind].title for kind, ways in QUANTISATIONS.items() if way in ways]
             raise OptionError(f"none of the targets can be quantised as {way}", remedy=f"that is for {' and '.join(able)}")

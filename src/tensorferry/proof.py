@@ -15,7 +15,7 @@ from tensorferry.comparison import Allowance
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import Graph, Value
 from tensorferry.options import Options
-from tensorferry.rereading import NAME, compare_weights
+from tensorferry.rereading import NAME, compare_weights, evaluate_again
 from tensorferry.sampling import UNKNOWN_RANK, choose_shapes, infer_over, load_inputs, sample_inputs
 from tensorferry.tensor import Array, Tensor
 
@@ -55,7 +55,23 @@ class Prover:
         if self._reference is None:
             return check.skipped(self._obstacle, self.options.tolerance)
         reference = replace(self._reference, allowance=None if self.options.tolerance_given else allowance)
-        return check.check_target(kind, path, reference, self.options.tolerance)
+        outcome = check.check_target(kind, path, reference, self.options.tolerance)
+        return self._check_own_weights(path, reference, outcome) if kind == "tfjs" and allowance is not None else outcome
+
+    def _check_own_weights(self, path: Path, reference: Reference, outcome: Check) -> Check:
+        """What is allowed for coarse weights hides other errors. So what the file computes is held, closely, to what its own
+        weights give in numpy."""
+        graph, inputs = reference.graph, reference.inputs
+        try:
+            outputs = check.call_twice(graph.states, inputs, lambda feeds: evaluate_again(path, feeds))
+        except FerryError as error:
+            return replace(outcome, note=f"its own weights could not be evaluated: {error.what}")
+        own = check.check_target("tfjs", path, replace(reference, outputs=outputs, allowance=None), self.options.tolerance)
+        if own.status == "failed":
+            worst = max(own.outputs, key=lambda each: each.relative, default=None)
+            told = own.reason or (f"output '{worst.name}' is off by {worst.relative:.2g}" if worst else "")
+            return replace(own, reference="its own weights, in numpy", reason=f"it does not compute what its weights give: {told}")
+        return replace(outcome, note=f"what its own weights give in numpy, within {own.worst:.1e}")
 
     def _compute(self) -> None:
         """On the inputs that are given or that fit the graph; where a rank is open, on a vector, if the graph can be run on one."""

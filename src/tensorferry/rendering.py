@@ -179,6 +179,8 @@ def _add_proof(table: Table, check: Check) -> None:
         table.add_row("run in", check.runtime)
     if check.reference:
         table.add_row("compared with", check.reference)
+    if check.note:
+        table.add_row("and", check.note)
 
 
 def _status(check: Check) -> Text:

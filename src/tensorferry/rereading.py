@@ -43,6 +43,12 @@ def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str
     return inputs, tuple(port.name for port in graph.outputs if port.name not in kept)
 
 
+def evaluate_again(path: str | os.PathLike[str], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What a target's own weights give in numpy, by the public names of its outputs."""
+    graph = select(readers.read(Path(path)))
+    return evaluate_graph(graph, inputs)
+
+
 _FORMS = {"graphdef": "graphdef", "graphdef-text": "graphdef", "savedmodel": "savedmodel", "checkpoint": "metagraph"}
 """Kind of the target -> what our readers call it."""
 

@@ -125,11 +125,11 @@ PORTS = stack(
 QUANTISATION = stack(
     click.option(
         "--quantize",
-        metavar="WAY",
+        metavar="WAY[=PATTERN]",
         multiple=True,
         callback=_parse_names,
-        help="TensorFlow Lite: dynamic (int8 weights), float16 (weights), int8, int16x8 (all of it), weights4. May be repeated, "
-        "once for each kind of target.",
+        help="TensorFlow Lite: dynamic (int8 weights), float16 (weights), int8, int16x8 (all of it), weights4. TensorFlow.js: "
+        "uint8, uint16, float16 (weights, or with =PATTERN those whose names fit). May be repeated, for each kind of target.",
     ),
     click.option(
         "--io-dtype",

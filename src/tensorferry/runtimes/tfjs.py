@@ -28,6 +28,7 @@ import numpy as np
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.runtimes import Run
 from tensorferry.tensor import Array
+from tensorferry.wire.webweights import stored_modes
 
 NAME = "TensorFlow.js"
 
@@ -74,6 +75,15 @@ def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str
         return tuple(signature["inputs"]), tuple(signature["outputs"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise SourceError(f"'{path}' is no {NAME} model with named inputs and outputs", why=str(error)) from error
+
+
+def modes_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """How weights of a model are quantised: the types in which they are stored; empty where none is, or that cannot be read."""
+    try:
+        document = json.loads(_model_file(path).read_bytes())
+    except (ValueError, RecursionError):
+        return ()
+    return stored_modes(document.get("weightsManifest")) if isinstance(document, dict) else ()
 
 
 def run(

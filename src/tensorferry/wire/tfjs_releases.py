@@ -26,11 +26,16 @@ def first_releases() -> Mapping[str, Release]:
     return releases
 
 
-def oldest_release(ops: Iterable[str]) -> str:
-    """The oldest release that knows all these ops, as `1.4`; empty when one of them is in no list."""
+HALVES = (2, 0, 1)
+"""The first release that loads weights stored as float16: tfjs-core 2.0.0 was looked at, and does not."""
+
+
+def oldest_release(ops: Iterable[str], *, halves: bool = False) -> str:
+    """The oldest release that knows all these ops, as `1.4`, and weights stored as float16 (`halves`); empty when one of the ops is
+    in no list."""
     known = first_releases()
     found = [known.get(op) for op in ops]
     if any(release is None for release in found):
         return ""
-    major, minor = max((release for release in found if release is not None), default=(1, 0))
-    return f"{major}.{minor}"
+    oldest: tuple[int, ...] = max((release for release in found if release is not None), default=(1, 0))
+    return ".".join(map(str, max(oldest, HALVES) if halves else oldest))

@@ -118,6 +118,14 @@ def read_manifest(manifest: Any, folder: Path) -> dict[str, Tensor]:
     return found
 
 
+def stored_modes(manifest: Any) -> tuple[str, ...]:
+    """The types in which quantised weights are stored, as far as a manifest says so in a form that can be read."""
+    groups = [group for group in manifest if isinstance(group, Mapping)] if isinstance(manifest, list) else []
+    entries = [entry for group in groups for entry in group.get("weights") or () if isinstance(entry, Mapping)]
+    notes = [entry["quantization"] for entry in entries if isinstance(entry.get("quantization"), Mapping)]
+    return tuple(sorted({str(note.get("dtype")) for note in notes} & {*_QUANTISED, "float16"}))
+
+
 def _list(group: Mapping[str, Any], key: str) -> list[Any]:
     value = group.get(key)
     if not isinstance(value, list):

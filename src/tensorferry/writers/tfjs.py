@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from tensorferry import __version__
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Value
 from tensorferry.tensor import DType
+from tensorferry.writers.tfjs_quantised import Quantised, Reduction, depthwise_filters, quantise_weights
 from tensorferry.writers.tfjs_topology import Fallback, Topology
-from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, shard_names
+from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, Weight, shard_names
 
 SHARD_SIZE = 4 << 20
 """Bytes in a shard unless asked otherwise: what browsers cache and fetch in parallel well, and the official converter's choice."""
@@ -40,6 +41,8 @@ class TfjsFacts:
     outputs: tuple[str, ...]
     notices: tuple[str, ...]
     custom: tuple[str, ...] = ()
+    stored: Mapping[str, int] = field(default_factory=dict)
+    """Of quantised weights: how many as which type."""
 
 
 def write_tfjs(
@@ -49,9 +52,10 @@ def write_tfjs(
     shard_size: int = SHARD_SIZE,
     fallback: Fallback | None = None,
     metadata: Mapping[str, Any] | None = None,
+    reduction: Reduction | None = None,
 ) -> TfjsFacts:
     """Write the model into an existing folder; `shard_size` 0 puts all weights into one file; `fallback` is asked for what is
-    declined; `metadata` is a page's own data, `userDefinedMetadata` in the file.
+    declined; `metadata` is a page's own data, `userDefinedMetadata` in the file; `reduction` says which weights are quantised.
 
     Raises UnsupportedError before anything is written; OSError from the disk passes through (see `atomic.explaining`).
     """
@@ -59,14 +63,17 @@ def write_tfjs(
         raise OptionError(f"a shard size of {shard_size} bytes makes no sense", remedy="give a positive size, or 0 for one shard")
     topology = Topology(graph, fallback)
     target = Path(folder)
-    weight_bytes = sum(weight.nbytes for weight in topology.weights)
+    quantised = Quantised(topology.weights)
+    if reduction is not None:
+        quantised = quantise_weights(topology.weights, reduction, depthwise_filters(topology.all_nodes()))
+    weight_bytes = sum(weight.nbytes for weight in quantised.weights)
     shards = shard_names(weight_bytes, shard_size)
     with ShardWriter(target, shards, shard_size) as writer:
-        for weight in topology.weights:
+        for weight in quantised.weights:
             for piece in weight.chunks():
                 writer.write(piece)
             weight.tensor.release()
-    document = _describe_model(topology, shards) | ({"userDefinedMetadata": dict(metadata)} if metadata else {})
+    document = _describe_model(topology, quantised.weights, shards) | ({"userDefinedMetadata": dict(metadata)} if metadata else {})
     text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
     (target / "model.json").write_bytes(text)
     return TfjsFacts(
@@ -76,12 +83,13 @@ def write_tfjs(
         operators=_count_operators(topology),
         inputs=tuple(topology.inputs),
         outputs=tuple(topology.outputs),
-        notices=tuple(_narrowing_notices(graph) + _order_notices(topology) + tell_text(graph)),
+        notices=tuple(quantised.notices + _narrowing_notices(graph) + _order_notices(topology) + tell_text(graph)),
         custom=tuple(sorted(topology.custom)),
+        stored=quantised.stored,
     )
 
 
-def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
+def _describe_model(topology: Topology, weights: Sequence[Weight], shards: list[str]) -> dict[str, object]:
     made_by = f"tensorferry {__version__}"
     initializer = {"modelInitializer": {"node": topology.initial_nodes}} if topology.initial_nodes else {}
     return {
@@ -95,7 +103,7 @@ def _describe_model(topology: Topology, shards: list[str]) -> dict[str, object]:
             "versions": {"producer": _GRAPH_VERSION, "minConsumer": 0},
         },
         **initializer,
-        "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in topology.weights]}],
+        "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in weights]}],
     }
 
 

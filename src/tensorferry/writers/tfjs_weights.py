@@ -7,7 +7,7 @@ weight is ever held whole.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,15 +50,22 @@ def narrow(dtype: DType) -> DType:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One entry of the weights manifest; `tensor` already has the type it takes in TensorFlow.js."""
+    """One entry of the weights manifest; `tensor` already has the type it takes in TensorFlow.js.
+
+    With `quantization` it holds what is stored, of which the loader makes float32.
+    """
 
     name: str
     tensor: Tensor
     nbytes: int
+    quantization: Mapping[str, str | float] | None = None
 
     @property
     def entry(self) -> dict[str, object]:
-        return {"name": self.name, "shape": list(self.tensor.shape), "dtype": self.tensor.dtype.value}
+        described: dict[str, object] = {"name": self.name, "shape": list(self.tensor.shape), "dtype": self.tensor.dtype.value}
+        if self.quantization is not None:
+            described |= {"dtype": DType.FLOAT32.value, "quantization": dict(self.quantization)}
+        return described
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         if self.tensor.dtype is DType.STRING:
