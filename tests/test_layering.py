@@ -24,7 +24,7 @@ ROWS = (
     {"ops"},
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
     {"rereading", "quantising"},
-    {"check", "zoo", "pose", "inspection", "assessment", "origins", "delivery"},
+    {"check", "zoo", "pose", "quality", "inspection", "assessment", "origins", "delivery"},
     {"report", "proof", "difference"},
     {"conversion"},
     {"__init__"},

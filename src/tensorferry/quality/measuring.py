@@ -1,0 +1,191 @@
+"""Run a float file and its quantised form on the same samples and compare every tensor that both have, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tensorferry.errors import OptionError
+from tensorferry.ir import Quantization
+from tensorferry.quality.files import Layer, LiteFile, spread_of
+from tensorferry.quality.records import Difference, LayerQuality, OutputQuality, Quality, Spread
+from tensorferry.quant.maths import dequantize, grid_of, quantize
+from tensorferry.readers.tflite.model import TensorRecord
+from tensorferry.runtimes.litert import LiteRtModel
+from tensorferry.tensor import Array
+
+Progress = Callable[[int], None]
+"""Called with the number of samples done."""
+
+DRAWN = 12
+"""Layers of which histograms are drawn: the worst ones."""
+
+KEPT = 1 << 12
+"""Elements of a tensor that each sample adds to a histogram, evenly taken."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What is added up of one tensor over all samples."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    power: float = 0.0
+    product: float = 0.0
+    absolute: float = 0.0
+    count: int = 0
+    worst: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+    clipped: int = 0
+    chosen: list[tuple[Array, Array]] = field(default_factory=list)
+
+    def add(self, before: Array, after: Array, limits: tuple[float, float] | None) -> None:
+        if not before.size:
+            return
+        one, other = before.reshape(-1).astype(np.float64), after.reshape(-1).astype(np.float64)
+        away = np.abs(one - other)
+        self.signal += float(one @ one)
+        self.power += float(other @ other)
+        self.product += float(one @ other)
+        self.noise += float(away @ away)
+        self.absolute += float(away.sum())
+        self.count += one.size
+        self.worst = max(self.worst, float(away.max()))
+        self.low, self.high = min(self.low, float(one.min())), max(self.high, float(one.max()))
+        if limits is not None:
+            self.clipped += int(np.count_nonzero((one < limits[0]) | (one > limits[1])))
+        step = max(1, one.size // KEPT)
+        self.chosen.append((one[::step].astype(np.float32), other[::step].astype(np.float32)))
+
+    def difference(self) -> Difference:
+        largest = max(abs(self.low), abs(self.high)) if self.count else 0.0
+        lengths = math.sqrt(self.signal * self.power)
+        snr = math.inf if not self.noise else 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
+        return Difference(
+            max_absolute=self.worst,
+            mean_absolute=self.absolute / self.count if self.count else 0.0,
+            relative=self.worst / largest if largest else self.worst,
+            cosine=self.product / lengths if lengths else float(self.signal == self.power),
+            snr=snr,
+        )
+
+
+def measure_quality(
+    before: str | os.PathLike[str],
+    after: str | os.PathLike[str],
+    samples: Iterable[Mapping[str, Array]],
+    progress: Progress | None = None,
+) -> Quality:
+    """`samples` are real inputs by public name, as the float file takes them. Tensors are matched by name.
+
+    Both run on LiteRT's own kernels, which alone keep what lies between. OptionError if there is no sample.
+    """
+    one, other = LiteFile(before), LiteFile(after)
+    layers = {name: layer for name, layer in other.layers().items() if name in one.layers() and _is_float(one.tensors[name])}
+    sums = {name: _Sums() for name in layers}
+    ends = {name: _Sums() for name in one.ends("output")}
+    number = 0
+    with LiteRtModel(before, keep_intermediates=True) as first, LiteRtModel(after, keep_intermediates=True) as second:
+        feeds, results = other.ends("input"), other.ends("output")
+        for number, sample in enumerate(samples, 1):
+            outputs = [first.run(sample), second.run({name: _stored(array, feeds[name]) for name, array in sample.items()})]
+            values = [first.intermediates(), second.intermediates()]
+            for name, total in sums.items():
+                record = other.tensors[name]
+                if name in values[0] and name in values[1]:
+                    total.add(values[0][name], _real(values[1][name], record), _limits(record))
+            for name, total in ends.items():
+                total.add(outputs[0][name], _real(outputs[1][name], results[name]), None)
+            if progress is not None:
+                progress(number)
+        runtime = f"LiteRT {first.version}, its own kernels"
+    if not number:
+        raise OptionError("the quality of a file cannot be measured without samples", remedy="give at least one")
+    found = sorted((_layer(one, other, layers[name], total) for name, total in sums.items() if total.count), key=_order)
+    drawn = [replace(each, values=_spread(sums[each.tensor]), weights=_weights(one, other, each)) for each in found[:DRAWN]]
+    return Quality(
+        before=os.path.basename(one.path),  # noqa: PTH119
+        after=os.path.basename(other.path),  # noqa: PTH119
+        samples=number,
+        bytes_before=one.size,
+        bytes_after=other.size,
+        runtime=runtime,
+        operators_before=one.operators(),
+        operators_after=other.operators(),
+        outputs=tuple(OutputQuality(name, total.difference()) for name, total in ends.items()),
+        layers=(*drawn, *found[DRAWN:]),
+        feeds=other.feeds(),
+    )
+
+
+def _order(layer: LayerQuality) -> tuple[float, str]:
+    return layer.difference.snr, layer.tensor
+
+
+def _is_float(record: TensorRecord) -> bool:
+    return record.dtype.is_float
+
+
+def _stored(array: Array, record: TensorRecord) -> Array:
+    """A real input as the quantised file takes it."""
+    if record.quantization is None or not record.quantized or array.dtype.kind != "f":
+        return array
+    scales, zero_points = _along(record.quantization, array.ndim)
+    return quantize(array, scales, zero_points, grid_of(record.dtype))
+
+
+def _real(array: Array, record: TensorRecord) -> Array:
+    """The real numbers that a tensor of the quantised file stands for."""
+    if record.quantization is None or not record.quantized:
+        return array
+    scales, zero_points = _along(record.quantization, array.ndim)
+    return dequantize(array, scales, zero_points)
+
+
+def _along(quantization: Quantization, rank: int) -> tuple[Array, Array]:
+    scales = np.asarray(quantization.scales, np.float32)
+    zero_points = np.asarray(quantization.zero_points or (0,), np.int64)
+    if len(scales) == 1:
+        return scales[0], zero_points[0]
+    shape = [-1 if axis == quantization.axis else 1 for axis in range(rank)]
+    return scales.reshape(shape), zero_points.reshape(shape) if len(zero_points) > 1 else zero_points[0]
+
+
+def _limits(record: TensorRecord) -> tuple[float, float] | None:
+    """The lowest and highest real number that the tensor can hold, half a step further."""
+    if record.quantization is None or not record.quantized or len(record.quantization.scales) != 1:
+        return None
+    grid, scale, zero = grid_of(record.dtype), record.quantization.scales[0], (record.quantization.zero_points or (0,))[0]
+    return (grid.low - zero - 0.5) * scale, (grid.high - zero + 0.5) * scale
+
+
+def _layer(one: LiteFile, other: LiteFile, layer: Layer, total: _Sums) -> LayerQuality:
+    return LayerQuality(
+        tensor=layer.result.name,
+        operator=layer.operator,
+        stored=layer.result.dtype.value,
+        low=total.low,
+        high=total.high,
+        clipped=total.clipped / total.count,
+        difference=total.difference(),
+        bytes_before=one.weight_bytes(one.layers()[layer.result.name]),
+        bytes_after=other.weight_bytes(layer),
+    )
+
+
+def _spread(total: _Sums) -> Spread | None:
+    pairs = [np.concatenate([pair[side] for pair in total.chosen]) for side in (0, 1)]
+    return spread_of(pairs[0].astype(np.float64), pairs[1].astype(np.float64))
+
+
+def _weights(one: LiteFile, other: LiteFile, layer: LayerQuality) -> Spread | None:
+    """The largest constant of the layer, in both files, if they hold the same one."""
+    records = [file.main_weight(file.layers()[layer.tensor]) for file in (one, other)]
+    if records[0] is None or records[1] is None or records[0].shape != records[1].shape:
+        return None
+    return spread_of(one.elements(records[0]), other.elements(records[1]))
