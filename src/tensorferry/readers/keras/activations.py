@@ -131,6 +131,28 @@ def log_softmax(build: Builder, value: Value, axis: int = -1) -> Value:
     return build.add("Log", (softmax(build, value, axis),))
 
 
+def sparsemax(build: Builder, value: Value, axis: int = -1) -> Value:
+    """What lies above a threshold, which follows from the running sums of the largest elements.
+
+    Keras adds the sums up where the published formula has the elements themselves; the numbers are Keras'.
+    """
+    rank = build.rank(value)
+    axis = build.axis(value, axis)
+    order = [each for each in range(rank) if each != axis] + [axis]
+    turned = value if axis == rank - 1 else build.transpose(value, order)
+    count = build.size(turned, rank - 1)
+    ranked = build.add("TopKV2", (turned, build.constant(count, name="k")))
+    sums = build.add("Cumsum", (ranked, build.constant(rank - 1, name="axis")))
+    places = build.constant([float(place + 1) for place in range(count)], value.dtype, "places")
+    scaled = build.add("AddV2", (build.add("Mul", (ranked, places)), build.number(1.0, value)))
+    within = build.cast(build.add("Greater", (scaled, sums)), value.dtype)
+    size = build.reduce("Sum", within, [rank - 1], keep=True)
+    total = build.reduce("Sum", build.add("Mul", (sums, within)), [rank - 1], keep=True)
+    threshold = build.add("RealDiv", (build.add("Sub", (total, build.number(1.0, value))), size))
+    made = build.add("Relu", (build.add("Sub", (turned, threshold)),))
+    return made if axis == rank - 1 else build.transpose(made, [order.index(each) for each in range(rank)])
+
+
 TABLE: dict[str, Activation] = {
     "linear": lambda _build, value: value,
     "relu": op("Relu"),
@@ -162,6 +184,7 @@ TABLE: dict[str, Activation] = {
     "sparse_plus": sparse_plus,
     "sparse_sigmoid": sparse_sigmoid,
     "threshold": threshold,
+    "sparsemax": sparsemax,
 }
 """Name -> function; those that differ between releases are chosen in `activate`."""
 

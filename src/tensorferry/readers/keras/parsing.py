@@ -76,6 +76,8 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
     layer = Layer(name, modern, Config(changed, name), str(module), given=config, version=version, depth=depth)
     if not module and layer.release == 3 and "trainable" not in config and registry.find(f"ops.{class_name}") is not None:
         layer.module = "keras.ops"  # HDF5 files of Keras 3 name no modules; but layers whose name is taken say if they are trained
+    if layer.kind.startswith("ops."):  # whose arguments are called what those of layers were called once
+        layer.class_name, layer.config = class_name, Config(config, name)
     rule = registry.find(layer.kind)
     if rule is not None and rule.children is not None:
         layer.children = dict(rule.children(layer))

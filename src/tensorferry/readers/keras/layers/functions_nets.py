@@ -10,8 +10,9 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import EXPORT
+from tensorferry.readers.keras.layers.arguments import integer, integers, only, tensor, vector
 from tensorferry.readers.keras.layers.convolution import convolve
-from tensorferry.readers.keras.layers.functions import function, integer, integers, only, tensor, vector
+from tensorferry.readers.keras.layers.functions import function
 from tensorferry.readers.keras.layers.resizing import resize
 from tensorferry.readers.keras.layers.shaping import repeat
 from tensorferry.tensor import DType

@@ -9,9 +9,11 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import EXPORT
-from tensorferry.readers.keras.layers.functions import axes, element_type, function, integer, only, table, tensor
+from tensorferry.readers.keras.layers.arguments import axes, element_type, integer, only, tensor
+from tensorferry.readers.keras.layers.functions import function, table
 from tensorferry.readers.keras.layers.operations import as_truth, pair
 from tensorferry.readers.keras.layers.operations_reductions import log_sum_exp_over, sorted_along
+from tensorferry.readers.keras.layers.operations_shapes import contract, paired_axes
 from tensorferry.tensor import DType
 
 _REDUCED = {f"reduce_{name}": name.capitalize() for name in ("sum", "mean", "max", "min", "prod", "any", "all")}
@@ -187,20 +189,7 @@ def matvec(build: Builder, a: Any, b: Any, transpose_a: bool = False, **_more: A
 def tensordot(build: Builder, a: Any, b: Any, axes: Any) -> Value:
     """The sum of products over some axes of each."""
     one, other = pair(build, a, b)
-    ranks = build.rank(one), build.rank(other)
-    if isinstance(axes, int):
-        over = [list(range(ranks[0] - axes, ranks[0])), list(range(axes))]
-    else:
-        over = [[integer(build, part) for part in (each if isinstance(each, list) else [each])] for each in axes]
-    pairs = [(build.axis(one, left), build.axis(other, right)) for left, right in zip(*over, strict=True)]
-    letters = iter("abcdefghijklmnopqrstuvwxyz")
-    left = [next(letters) for _ in range(ranks[0])]
-    meets = {right: left[mine] for mine, right in pairs}
-    right = [meets.get(axis) or next(letters) for axis in range(ranks[1])]
-    gone = set(meets.values())
-    rest = [each for each in (*left, *right) if each not in gone]
-    equation = f"{''.join(left)},{''.join(right)}->{''.join(rest)}"
-    return build.add("Einsum", (one, other), {"equation": equation, "N": 2})
+    return contract(build, one, other, paired_axes(build, build.rank(one), axes))
 
 
 @function("einsum", "linalg.einsum")

@@ -10,18 +10,8 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, values_in
 from tensorferry.readers.keras.description import EXPORT
-from tensorferry.readers.keras.layers.functions import (
-    array,
-    axes,
-    element_type,
-    function,
-    integer,
-    integers,
-    only,
-    tensor,
-    tensors,
-    vector,
-)
+from tensorferry.readers.keras.layers.arguments import array, axes, element_type, integer, integers, only, tensor, tensors, vector
+from tensorferry.readers.keras.layers.functions import function
 from tensorferry.readers.keras.layers.operations_shapes import cut_out
 from tensorferry.readers.keras.layers.shaping import repeat
 from tensorferry.tensor import DType

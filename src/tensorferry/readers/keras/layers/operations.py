@@ -11,6 +11,7 @@ from tensorferry.ir import Value
 from tensorferry.readers.keras import activations
 from tensorferry.readers.keras.building import Builder, port_type
 from tensorferry.readers.keras.description import EXPORT, Config
+from tensorferry.readers.keras.layers.arguments import array
 from tensorferry.readers.keras.registry import layer
 from tensorferry.tensor import DType
 
@@ -47,23 +48,30 @@ def of(names: Sequence[str] | dict[str, str]) -> list[str]:
     return [f"ops.{name}" for name in names]
 
 
+_WIDEST = (DType.FLOAT64, DType.FLOAT32, DType.INT64, DType.INT32, DType.BOOL)
+"""Types of two operands: both become the one that stands further in front."""
+
+
+def two(build: Builder, op: str, one: Any, other: Any) -> Value:
+    """An op of two operands of one type."""
+    return build.add(op, pair(build, one, other))
+
+
 def pair(build: Builder, one: Any, other: Any) -> tuple[Value, Value]:
     """Two operands of one type: numbers take that of the tensor, whole numbers beside floats become floats."""
     if not isinstance(one, Value):
         other, one = pair(build, other, one)
         return one, other
     if not isinstance(other, Value):
-        array = np.asarray(other)
-        if array.dtype.kind not in "fiub":
-            raise build.unsupported(f"its operand {str(other)[:40]} is no number")
-        if array.dtype.kind == "f" and not one.dtype.is_float:
+        numbers = array(build, other)
+        if numbers.dtype.kind == "f" and not one.dtype.is_float:
             one = build.cast(one, DType.FLOAT32)
-        return one, build.constant(array, one.dtype)
+        return one, build.constant(numbers, one.dtype)
     if one.dtype is other.dtype:
         return one, other
-    if one.dtype.is_float != other.dtype.is_float:
-        dtype = one.dtype if one.dtype.is_float else other.dtype
-        return build.cast(one, dtype), build.cast(other, dtype)
+    wider = next((each for each in _WIDEST if each in (one.dtype, other.dtype)), None)
+    if wider is not None and {one.dtype, other.dtype} <= set(_WIDEST):
+        return build.cast(one, wider), build.cast(other, wider)
     raise build.unsupported(f"it takes {one.dtype} and {other.dtype}, whose common type is not known", EXPORT)
 
 
@@ -110,10 +118,12 @@ def leaky_relu(build: Builder, config: Config, inputs: Sequence[Value]) -> Value
 
 @layer("ops.Elu")
 def elu(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """With a height of 1."""
-    if config.number("alpha", 1.0) != 1:
-        raise build.unsupported("its alpha is not 1", EXPORT)
-    return build.add("Elu", (inputs[0],))
+    """Below 0 it comes near to -alpha."""
+    made, alpha = build.add("Elu", (inputs[0],)), config.number("alpha", 1.0)
+    if alpha == 1:
+        return made
+    below = two(build, "Mul", build.add("Minimum", (made, build.number(0.0, made))), alpha)
+    return build.add("AddV2", (build.add("Relu", (inputs[0],)), below))
 
 
 @layer("ops.Softmax", "ops.LogSoftmax")
@@ -125,10 +135,11 @@ def softmax(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
 
 @layer("ops.Round")
 def rounded(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """To whole numbers."""
-    if config.integer("decimals", 0):
-        raise build.unsupported("it rounds to decimals", EXPORT)
-    return build.add("Round", (inputs[0],))
+    """To whole numbers, or to decimals."""
+    decimals = config.integer("decimals", 0)
+    if not decimals or not inputs[0].dtype.is_float:
+        return build.add("Round", (inputs[0],))
+    return two(build, "RealDiv", build.add("Round", (two(build, "Mul", inputs[0], 10.0**decimals),)), 10.0**decimals)
 
 
 @layer("ops.Clip")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import EXPORT, Config
-from tensorferry.readers.keras.layers.operations import as_truth
+from tensorferry.readers.keras.layers.arguments import axes, element_type, operation, tensor
+from tensorferry.readers.keras.layers.operations import as_truth, two
 from tensorferry.readers.keras.registry import layer
 from tensorferry.tensor import DType
 
 _PLAIN = {"Sum": "Sum", "Mean": "Mean", "Max": "Max", "Amax": "Max", "Min": "Min", "Amin": "Min", "Prod": "Prod"}
+
+_BEGINS = {"Sum": "AddV2", "Prod": "Mul", "Max": "Maximum", "Min": "Minimum"}
+"""How a first number comes in."""
 
 
 def axes_of(build: Builder, config: Config, value: Value) -> list[int]:
@@ -27,19 +32,26 @@ def axes_of(build: Builder, config: Config, value: Value) -> list[int]:
 def reduced(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """Sums, products, extremes; means of whole numbers are floats."""
     name, value = build.layer.class_name, inputs[0]
-    if config.get("initial") is not None:
-        raise build.unsupported("it begins with a number of its own", EXPORT)
     if value.dtype is DType.BOOL or (name == "Mean" and not value.dtype.is_float):
         value = build.cast(value, DType.FLOAT32 if name == "Mean" else DType.INT32)
-    return build.reduce(_PLAIN[name], value, axes_of(build, config, value), config.flag("keepdims"))
+    made = build.reduce(_PLAIN[name], value, axes_of(build, config, value), config.flag("keepdims"))
+    first = config.get("initial")
+    return made if first is None else two(build, _BEGINS[_PLAIN[name]], made, first)
 
 
-@layer("ops.Average")
-def average(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """The mean, of equal weights."""
-    if build.kwargs.get("weights") is not None or len(build.args) > 1:
-        raise build.unsupported("it weighs its elements", EXPORT)
-    return build.reduce("Mean", build.floating(inputs[0]), axes_of(build, config, inputs[0]))
+@operation("Average")
+def average(build: Builder, x: Value, weights: Any = None, axis: Any = None) -> Value:
+    """The mean, or one in which each element has its weight."""
+    value = build.floating(x)
+    over = axes(build, axis, value)
+    if weights is None:
+        return build.reduce("Mean", value, over)
+    weight = tensor(build, weights, value.dtype)
+    if build.rank(weight) == 1 and build.rank(value) > 1:
+        weight = build.reshape(weight, [-1 if each == over[0] else 1 for each in range(build.rank(value))])
+    weight = build.add("Mul", (build.add("OnesLike", (value,)), build.cast(weight, value.dtype)))
+    total = build.reduce("Sum", build.add("Mul", (value, weight)), over)
+    return build.add("RealDiv", (total, build.reduce("Sum", weight, over)))
 
 
 @layer("ops.Any", "ops.All")
@@ -82,11 +94,17 @@ def log_sum_exp_over(build: Builder, value: Value, axes: Sequence[int], keep: bo
 
 @layer("ops.Norm")
 def norm(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """The root of the sum of squares."""
-    axes = axes_of(build, config, inputs[0])
-    if config.get("ord") not in (None, 2) or (config.get("ord") == 2 and len(axes) != 1):
-        raise build.unsupported(f"it is a norm of the order {config.get('ord')}", EXPORT)
-    return build.add("Sqrt", (build.reduce("Sum", build.add("Square", (inputs[0],)), axes, config.flag("keepdims")),))
+    """The root of the sum of squares; over one axis also other orders."""
+    over, value, keep = axes_of(build, config, inputs[0]), inputs[0], config.flag("keepdims")
+    order = config.get("ord")
+    if str(order) in ("0", "1", "inf", "-inf") and len(over) == 1:
+        size = build.add("Abs", (value,))
+        if order == 0:
+            size = build.cast(build.add("NotEqual", (value, build.number(0.0, value))), value.dtype)
+        return build.reduce({"inf": "Max", "-inf": "Min"}.get(str(order), "Sum"), size, over, keep)
+    if order not in (None, "fro", 2) or (order == 2 and len(over) != 1):
+        raise build.unsupported(f"it is a norm of the order {order}", EXPORT)
+    return build.add("Sqrt", (build.reduce("Sum", build.add("Square", (value,)), over, keep),))
 
 
 @layer("ops.Normalize")
@@ -102,22 +120,22 @@ def normalized(build: Builder, config: Config, inputs: Sequence[Value]) -> Value
 
 @layer("ops.Argmax", "ops.Argmin")
 def place(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """Where the largest or the least stands, as int32."""
-    if config.get("axis") is None:
-        raise build.unsupported("it looks through all axes at once", EXPORT)
-    axis = build.axis(inputs[0], config.integer("axis"))
+    """Where the largest or the least stands, as int32; among all elements where no axis is named."""
+    value = inputs[0] if config.get("axis") is not None else build.reshape(inputs[0], [-1])
+    axis = build.axis(value, config.integer("axis", 0))
     op = {"Argmax": "ArgMax", "Argmin": "ArgMin"}[build.layer.class_name]
-    made = build.add(op, (inputs[0], build.constant(axis, name="axis")), {"output_type": DType.INT32})
-    return build.expand(made, axis) if config.flag("keepdims") else made
+    made = build.add(op, (value, build.constant(axis, name="axis")), {"output_type": DType.INT32})
+    if not config.flag("keepdims"):
+        return made
+    return build.expand(made, axis) if config.get("axis") is not None else build.reshape(made, [1] * build.rank(inputs[0]))
 
 
-@layer("ops.Cumsum", "ops.Cumprod")
-def running(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """The sum or product so far."""
-    if config.get("axis") is None:
-        raise build.unsupported("it goes through all axes at once", EXPORT)
-    axis = build.constant(build.axis(inputs[0], config.integer("axis")), name="axis")
-    return build.add(build.layer.class_name, (inputs[0], axis))
+@operation("Cumsum", "Cumprod")
+def running(build: Builder, x: Value, axis: Any = None, dtype: Any = None) -> Value:
+    """The sum or product so far, through all elements where no axis is named."""
+    value = x if dtype is None else build.cast(x, element_type(build, dtype))
+    value = value if axis is not None else build.reshape(value, [-1])
+    return build.add(build.layer.class_name, (value, build.constant(build.axis(value, axis or 0), name="axis")))
 
 
 @layer("ops.TopK")
@@ -147,16 +165,3 @@ def sorted_along(build: Builder, value: Value, axis: int, ascending: bool) -> li
     if axis == rank - 1:
         return [found, places]
     return [build.transpose(each, [order.index(axis) for axis in range(rank)]) for each in (found, places)]
-
-
-@layer("ops.Median")
-def median(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """The middle of the last axis, or the mean of the two there."""
-    last = build.rank(inputs[0]) - 1
-    if config.get("axis") is None or build.axis(inputs[0], config.integer("axis")) != last:
-        raise build.unsupported("it is of another axis than the last", EXPORT)
-    value = sorted_along(build, inputs[0], last, ascending=True)[0]
-    size = build.size(value, last)
-    begin, count = (size - 1) // 2, 1 + (size % 2 == 0)
-    middle = build.cut(value, {last: (begin, size - begin - count)})
-    return build.reduce("Mean", middle, [last], config.flag("keepdims"))

@@ -10,6 +10,7 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder, Size
 from tensorferry.readers.keras.description import EXPORT, Config
+from tensorferry.readers.keras.layers.arguments import axes, integer, integers, operation, tensor
 from tensorferry.readers.keras.layers.operations import operands, pair
 from tensorferry.readers.keras.layers.shaping import repeat
 from tensorferry.readers.keras.registry import layer
@@ -72,7 +73,9 @@ def expand_dims(build: Builder, config: Config, inputs: Sequence[Value]) -> Valu
 def squeeze(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """Axes of size 1 left out."""
     if config.get("axis") is None:
-        raise build.unsupported("it leaves out whatever axes have the size 1", EXPORT)
+        if any(isinstance(each, str) for each in build.shape(inputs[0])[1:]):
+            raise build.unsupported("it leaves out whatever axes have the size 1", EXPORT)
+        return build.squeeze(inputs[0], [axis for axis, size in enumerate(build.shape(inputs[0])) if size == 1])
     return build.squeeze(inputs[0], [build.axis(inputs[0], each) for each in _several(config, "axis")])
 
 
@@ -83,11 +86,14 @@ def flip(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     return build.add("ReverseV2", (inputs[0], build.constant([build.axis(inputs[0], each) for each in axes], name="axis")))
 
 
-@layer("ops.Roll")
-def roll(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """Along one axis, what leaves at the end comes in at the beginning."""
-    places = [build.constant([config.integer(key)], name=key) for key in ("shift", "axis")]
-    return build.add("Roll", (inputs[0], *places))
+@operation("Roll")
+def roll(build: Builder, x: Value, shift: Any, axis: Any = None) -> Value:
+    """What leaves at the end of an axis comes in at its beginning; through all elements where no axis is named."""
+    value = x if axis is not None else build.reshape(x, [-1])
+    shifts, places = integers(build, shift), axes(build, axis if axis is not None else 0, value)
+    shifts = shifts * len(places) if len(shifts) == 1 else shifts
+    made = build.add("Roll", (value, build.constant(shifts, name="shift"), build.constant(places, name="axis")))
+    return made if axis is not None else build.reshape(made, build.sizes(x))
 
 
 @layer("ops.Tile")
@@ -104,9 +110,17 @@ def tile(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
 @layer("ops.Repeat")
 def repeat_elements(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """Each element several times in a row."""
-    if config.get("axis") is None:
-        raise build.unsupported("it repeats without an axis", EXPORT)
-    return repeat(build, inputs[0], build.axis(inputs[0], config.integer("axis")), config.integer("repeats"))
+    value = inputs[0] if config.get("axis") is not None else build.reshape(inputs[0], [-1])
+    axis, times = build.axis(value, config.integer("axis", 0)), config.get("repeats")
+    if isinstance(times, int):
+        return repeat(build, value, axis, times)
+    counts = config.integers("repeats")
+    if len(counts) == 1:
+        return repeat(build, value, axis, counts[0])
+    if len(counts) != build.size(value, axis):
+        raise config.wrong("repeats", "a number for each element")
+    places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return build.add("GatherV2", (value, build.constant(places, name="places"), build.constant(axis, name="axis")))
 
 
 @layer("ops.Pad")
@@ -114,12 +128,17 @@ def pad(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """Numbers around it."""
     widths = config.get("pad_width")
     number = build.kwargs.get("constant_values") or 0
-    if config.text("mode", "constant") != "constant" or not isinstance(number, int | float):
+    mode = config.text("mode", "constant", among=("constant", "reflect", "symmetric"))
+    if not isinstance(number, int | float):
         raise build.unsupported("it pads with something else than one number", EXPORT)
     array = np.asarray(widths)
+    array = np.broadcast_to(array, (build.rank(inputs[0]), 2)) if array.size in (1, 2) else array
     if array.dtype.kind != "i" or array.shape != (build.rank(inputs[0]), 2) or (array < 0).any():
         raise config.wrong("pad_width", "a pair for each axis")
-    return build.add("PadV2", (inputs[0], build.constant(array.astype(np.int32), name="paddings"), build.number(number, inputs[0])))
+    paddings = build.constant(array.astype(np.int32), name="paddings")
+    if mode != "constant":
+        return build.add("MirrorPad", (inputs[0], paddings), {"mode": mode.upper()})
+    return build.add("PadV2", (inputs[0], paddings, build.number(number, inputs[0])))
 
 
 @layer("ops.Concatenate", "ops.Stack")
@@ -130,31 +149,44 @@ def join(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     return build.concat(inputs, build.axis(inputs[0], config.integer("axis", 0)))
 
 
-@layer("ops.Split")
-def split(build: Builder, config: Config, inputs: Sequence[Value]) -> list[Value]:
-    """Equal parts of an axis, or parts that begin at given places."""
-    axis = build.axis(inputs[0], config.integer("axis", 0))
-    given = config.get("indices_or_sections")
+@operation("Split", "Hsplit", "Vsplit", "Dsplit", "ArraySplit")
+def split(build: Builder, x: Value, indices_or_sections: Any, axis: Any = 0) -> list[Value]:
+    """Equal parts of an axis, or parts that begin at given places; array_split's may differ by one element."""
+    name = build.layer.class_name
+    if name in ("Hsplit", "Vsplit", "Dsplit"):
+        axis = {"H": int(build.rank(x) > 1), "V": 0, "D": 2}[name[0]]
+    axis = build.axis(x, integer(build, axis))
+    given = indices_or_sections
+    if isinstance(given, int) and (name != "ArraySplit" or build.size(x, axis) % given == 0):
+        return build.add_all("Split", (build.constant(axis, name="axis"), x), {"num_split": given})
+    size = build.size(x, axis)
     if isinstance(given, int):
-        return build.add_all("Split", (build.constant(axis, name="axis"), inputs[0]), {"num_split": given})
-    places = [0, *config.integers("indices_or_sections"), build.size(inputs[0], axis)]
-    sizes = np.diff(places).astype(np.int32)
+        sizes = np.asarray([size // given + (part < size % given) for part in range(given)], np.int32)
+    else:
+        sizes = np.diff([0, *integers(build, given), size]).astype(np.int32)
     if (sizes < 0).any():
-        raise config.wrong("indices_or_sections", "places in order")
-    return build.add_all("SplitV", (inputs[0], build.constant(sizes), build.constant(axis)), {"num_split": len(sizes)})
+        raise build.unsupported(f"its parts {str(given)[:40]} are no places in order")
+    return build.add_all("SplitV", (x, build.constant(sizes), build.constant(axis)), {"num_split": len(sizes)})
 
 
 @layer("ops.Take")
 def take(build: Builder, config: Config, _inputs: Sequence[Value]) -> Value:
-    """Elements of an axis by number."""
+    """Elements of an axis by number, of all where no axis is named."""
     value, places = operands(build, 2)
     if config.get("axis") is None:
-        raise build.unsupported("it takes elements without an axis", EXPORT)
-    index = places if isinstance(places, Value) else build.constant(np.asarray(places, np.int32), name="places")
-    axis = build.axis(value, config.integer("axis"))
-    size = build.number(build.size(value, axis), index)
-    counted = build.add("SelectV2", (build.add("Less", (index, build.number(0, index))), build.add("AddV2", (index, size)), index))
-    return build.add("GatherV2", (value, counted, build.constant(axis, name="axis")))
+        value = build.reshape(value, [-1])
+    axis = build.axis(value, config.integer("axis", 0))
+    return build.add("GatherV2", (value, counted(build, value, places, axis), build.constant(axis, name="axis")))
+
+
+def counted(build: Builder, value: Value, places: Any, axis: int) -> Value:
+    """Places along an axis, those that are counted from the end made to count from the beginning."""
+    index = tensor(build, places)
+    index = index if index.dtype in (DType.INT32, DType.INT64) else build.cast(index, DType.INT32)
+    size = build.sizes(value)[axis]
+    whole = build.cast(size, index.dtype) if isinstance(size, Value) else build.number(size, index)
+    moved = build.add("AddV2", (index, whole))
+    return build.add("SelectV2", (build.add("Less", (index, build.number(0, index))), moved, index))
 
 
 @layer("ops.BroadcastTo")
@@ -165,11 +197,37 @@ def broadcast_to(build: Builder, config: Config, inputs: Sequence[Value]) -> Val
 
 @layer("ops.Matmul")
 def matmul(build: Builder, _config: Config, _inputs: Sequence[Value]) -> Value:
-    """A product of matrices, batched."""
+    """A product of matrices, batched; a vector is a row before and a column behind."""
     one, other = pair(build, *operands(build, 2))
-    if min(build.rank(one), build.rank(other)) < 2:
-        raise build.unsupported("it multiplies vectors", EXPORT)
-    return build.add("MatMul" if build.rank(one) == build.rank(other) == 2 else "BatchMatMulV2", (one, other))
+    ranks = build.rank(one), build.rank(other)
+    one = build.expand(one, 0) if ranks[0] == 1 else one
+    other = build.expand(other, -1) if ranks[1] == 1 else other
+    made = build.add("MatMul" if build.rank(one) == build.rank(other) == 2 else "BatchMatMulV2", (one, other))
+    gone = [build.rank(made) - 2] * (ranks[0] == 1) + [build.rank(made) - 1] * (ranks[1] == 1)
+    return build.squeeze(made, gone) if gone else made
+
+
+def paired_axes(build: Builder, rank: int, given: Any) -> list[tuple[int, int]]:
+    """The axes that meet: so many of the last and the first, or those in two lists."""
+    if isinstance(given, int):
+        return [(rank - given + place, place) for place in range(given)]
+    over = [integers(build, each) for each in given]
+    if len(over) != 2 or len(over[0]) != len(over[1]):
+        raise build.unsupported(f"its axes {str(given)[:40]} are no pairs")
+    return list(zip(*over, strict=True))
+
+
+def contract(build: Builder, one: Any, other: Any, pairs: Sequence[tuple[int, int]]) -> Value:
+    """The sum of products over pairs of axes; what is left of the first stands before what is left of the second."""
+    one, other = pair(build, one, other)
+    pairs = [(build.axis(one, left), build.axis(other, right)) for left, right in pairs]
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    left = [next(letters) for _ in range(build.rank(one))]
+    meets = {right: left[mine] for mine, right in pairs}
+    right = [meets.get(axis) or next(letters) for axis in range(build.rank(other))]
+    gone = set(meets.values())
+    rest = "".join(each for each in (*left, *right) if each not in gone)
+    return build.add("Einsum", (one, other), {"equation": f"{''.join(left)},{''.join(right)}->{rest}", "N": 2})
 
 
 @layer("ops.Einsum")
