@@ -23,7 +23,7 @@ ROWS = (
     {"text", "targets", "program", "wire"},
     {"ops"},
     {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
-    {"rereading", "quantising"},
+    {"rereading", "quantising", "layersmodel"},
     {"check", "zoo", "pose", "quality", "inspection", "assessment", "origins", "delivery"},
     {"report", "proof", "difference"},
     {"conversion"},

@@ -19,7 +19,7 @@ from tensorferry.runtimes.reference import can_evaluate, evaluate_graph
 from tensorferry.tensor import Array
 from tensorferry.writers.graphdef import serialize_graphdef
 
-_RUNTIMES = {"tflite": "runtimes.litert", "tfjs": "runtimes.tfjs"}
+_RUNTIMES = {"tflite": "runtimes.litert", "tfjs": "runtimes.tfjs", "tfjs-layers": "runtimes.tfjs"}
 """Of the other targets, which are TensorFlow's own formats, it is `rereading`."""
 
 Status = Literal["verified", "failed", "not verified"]

@@ -386,7 +386,7 @@ class _Job:
         checks: Sequence[Check],
     ) -> Report:
         graph = work.source
-        outside = {"tfjs", "graphdef", "graphdef-text", *(["tflite"] if self.options.state_as_io else [])}
+        outside = {"tfjs", "tfjs-layers", "graphdef", "graphdef-text", *(["tflite"] if self.options.state_as_io else [])}
         inside = not outside.intersection(kinds)
         hidden = {name for key, state in graph.states.items() for name in (key, state.output)} if inside else set()
         return Report(

@@ -11,7 +11,11 @@ from typing import Any
 
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph
+from tensorferry.layersmodel.document import write_layers_model
+from tensorferry.layersmodel.names import give_names
+from tensorferry.layersmodel.translation import tell_obstacles, translate
 from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
+from tensorferry.ops.spec import Declined
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
@@ -32,6 +36,7 @@ from tensorferry.writers.tflite_program import make_program
 from tensorferry.writers.variables import find_weights
 
 PathLike = str | os.PathLike[str]
+WEB = ("tfjs", "tfjs-layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +87,12 @@ class Work:
 def place_of(target: PathLike, kind: Kind) -> Path:
     """The file or folder that a target's name stands for: `model.json` is its folder."""
     path = Path(target)
-    return path.parent if kind == "tfjs" and path.name == "model.json" else path
+    return path.parent if kind in WEB and path.name == "model.json" else path
 
 
 def stage_for(target: PathLike, kind: Kind, source: Path) -> Stage:
     """Where to write the target for now."""
-    if kind == "tfjs":
+    if kind in WEB:
         return StagedFolder(place_of(target, kind), [source])
     if kind == "savedmodel":
         return StagedTree(target, [source])
@@ -98,6 +103,8 @@ def stage_for(target: PathLike, kind: Kind, source: Path) -> Stage:
 
 def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     """Write one target into its stage."""
+    if kind == "tfjs-layers":
+        return _deliver_layers(work, stage)
     begun = work.prepared() if kind in KINDS else work.plain()
     graph = begun.copy()
     if kind != "tflite" and graph.siblings:
@@ -159,6 +166,50 @@ def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
     runtime = f"TensorFlow.js {oldest} and later" if oldest else ""
     quantised = WebQuantised(facts.stored) if ways else None
     return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime, quantised)
+
+
+def _deliver_layers(work: Work, stage: Stage) -> Delivered:
+    """The layers of the source as they are; where that cannot be, the graph, and why."""
+    graph, options = work.source, work.options
+    if graph.facts.tree is None:
+        raise OptionError(
+            "only a Keras model can become a layers-model",
+            why="the source says what is computed, not which layers do it",
+            remedy="leave out --to, or say --to tfjs: a page loads that with tf.loadGraphModel",
+        )
+    obstacle = _why_no_layers(graph, options)
+    if not obstacle:
+        net, obstacles = translate(graph.facts.tree)
+        obstacle = tell_obstacles(obstacles) or give_names(
+            net, [port.name for port in graph.inputs], [port.name for port in graph.outputs]
+        )
+    if not obstacle:
+        extra = {key: _read_json(path) for key, path in options.metadata.items()}
+        try:
+            facts = write_layers_model(
+                net, stage.path, producer=graph.facts.producer, shard_size=options.shard_size, metadata=extra
+            )
+            return Delivered(facts.nbytes, facts.files, facts.layers, notices=("a page loads it with tf.loadLayersModel",))
+        except Declined as error:
+            obstacle = str(error)
+    delivered = deliver(work, stage, "tfjs")
+    notice = f"written as a graph-model, which a page loads with tf.loadGraphModel, not as a layers-model: {obstacle}"
+    return replace(delivered, notices=(notice, *delivered.notices))
+
+
+def _why_no_layers(graph: Graph, options: Options) -> str:
+    """What the user, or the model, wants that layers as they are do not do."""
+    asked = {
+        "--inputs": options.inputs,
+        "--outputs": options.outputs,
+        "--rename": options.rename,
+        "--shape": options.input_shapes,
+        "--fixed": options.fixed,
+    }
+    given = [name for name, value in asked.items() if value]
+    if given:
+        return f"{', '.join(given)} {'changes' if len(given) == 1 else 'change'} the model"
+    return "it has variables that a run changes" if graph.states else ""
 
 
 def _read_json(path: Path) -> Any:

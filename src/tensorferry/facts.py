@@ -70,6 +70,7 @@ class Facts:
 
     `producer`: the program that wrote it, such as `TensorFlow 2.21.0`. `tags`: each set of tags that there is; `chosen_tags` that
     which was read. `metadata`: plain JSON data. `assets`: name of a file -> its bytes, None for one that is missing.
+    `tree`: of a Keras source its layers as they were parsed (`KerasModel`), from which a layers-model is written.
     `notes`: anything else in words. `details` are what is worth finding out only when somebody looks; `complete` runs them.
     """
 
@@ -82,6 +83,7 @@ class Facts:
     layers: list[LayerFact] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     assets: Mapping[str, int | None] = field(default_factory=dict)
+    tree: Any = None
     notes: list[str] = field(default_factory=list)
     details: list[Callable[[Facts], None]] = field(default_factory=list)
 

@@ -30,6 +30,7 @@ class TargetKind:
 TARGETS: Mapping[Kind, TargetKind] = {
     "tflite": TargetKind("TensorFlow Lite", (".tflite",)),
     "tfjs": TargetKind("TensorFlow.js", form="folder"),
+    "tfjs-layers": TargetKind("TensorFlow.js layers-model", form="folder"),
     "graphdef": TargetKind("frozen GraphDef", (".pb",)),
     "graphdef-text": TargetKind("frozen GraphDef as text", (".pbtxt",)),
     "savedmodel": TargetKind("SavedModel", form="folder"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensorferry.errors import SourceError
-from tensorferry.tensor import Tensor
+from tensorferry.tensor import DType, Tensor
 
 EXPORT = "load the model with the code that defines it and export a SavedModel (model.export('folder')), which can be converted"
 """The way on for what only the user's own Python code can build."""
@@ -92,6 +92,23 @@ class Config(dict[str, Any]):
         return default if value is None else value
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A tensor that a layer was given or gave, as the walk over the model saw it; `masked`: with a mask of steps."""
+
+    shape: tuple[int | str, ...] | None
+    dtype: DType
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One call of a layer as it was walked."""
+
+    inputs: tuple[Seen, ...]
+    outputs: tuple[Seen, ...]
+
+
 @dataclass(slots=True)
 class Layer:
     """One layer: its class, config, uses, and its weights by role (`kernel`, `bias`, `cell/kernel`) in the order of its slots.
@@ -116,6 +133,8 @@ class Layer:
     """How many models and wrappers lie around it."""
     assets: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the source keeps for it, by name: vocabularies."""
+    uses: list[Use] = field(default_factory=list)
+    """Its calls, in the order in which the model was walked."""
 
     @property
     def kind(self) -> str:

@@ -12,7 +12,7 @@ from tensorferry.ir import Graph, Origin, Port, Value
 from tensorferry.ops.spec import MISFITS
 from tensorferry.readers.keras import registry
 from tensorferry.readers.keras.building import Builder, is_half, policy_name, port_shape, port_type, values_in
-from tensorferry.readers.keras.description import Call, KerasModel, Layer, TensorRef, flatten, replace_leaves
+from tensorferry.readers.keras.description import Call, KerasModel, Layer, Seen, TensorRef, Use, flatten, replace_leaves
 from tensorferry.readers.keras.facts import describe_model
 from tensorferry.readers.keras.slots import check_known
 from tensorferry.tensor import DType
@@ -38,6 +38,7 @@ def build_graph(model: KerasModel) -> Graph:
     graph.outputs = [Port(name, walk.named(value, name)) for name, value in zip(names, values_in(outputs), strict=True)]
     graph.signature = "serving_default"
     describe_model(graph.facts, model)
+    graph.facts.tree = model
     return graph
 
 
@@ -87,7 +88,7 @@ class _Walk:
             raise SourceError(f"the model '{model.name}' reads {len(starts)} tensors and is given {len(given)}")
         for ref, value in zip(starts, given, strict=True):
             results[ref] = self._fit_input(layers[ref.layer], value, scope)
-        for name, number in _order(model, {ref.layer for ref in starts}):
+        for name, number in order_calls(model, {ref.layer for ref in starts}):
             layer = layers[name]
             path = f"{scope}{name}_{number}" if number else f"{scope}{name}"
             outputs = self._call(layer, layer.calls[number], path, results)
@@ -140,7 +141,9 @@ class _Walk:
         if self.calls > _MOST_CALLS:
             raise SourceError(f"the model calls layers more than {_MOST_CALLS} times")
         if layer.model is not None:
-            return self.run_model(layer.model, args, f"{builder.scope}/")
+            results = self.run_model(layer.model, args, f"{builder.scope}/")
+            self._note_use(layer, args, results)
+            return results
         rule = registry.find(layer.kind)
         if rule is None:
             raise builder.unsupported("its class is not known")
@@ -159,7 +162,14 @@ class _Walk:
             ) from error
         if rule.keeps_mask:
             self._keep_mask(values_in(args), outputs)
+        self._note_use(layer, (args, kwargs), outputs)
         return outputs
+
+    def _note_use(self, layer: Layer, given: Any, outputs: Any) -> None:
+        sides = (
+            tuple(Seen(value.shape, value.dtype, value in self.masks) for value in values_in(side)) for side in (given, outputs)
+        )
+        layer.uses.append(Use(*sides))
 
     def _autocast(self, builder: Builder, structure: Any) -> Any:
         """Floating inputs in the type that the layer computes in, as Keras does."""
@@ -193,7 +203,7 @@ def _reason(error: FerryError) -> str:
     return error.why or error.what
 
 
-def _order(model: KerasModel, starts: set[str]) -> list[Key]:
+def order_calls(model: KerasModel, starts: set[str]) -> list[Key]:
     """The calls that the outputs need, each behind those that it reads. SourceError for a circle, or a call that is not there."""
     layers = {layer.name: layer for layer in model.layers}
     needed: dict[Key, set[Key]] = {}

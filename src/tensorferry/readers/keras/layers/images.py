@@ -13,7 +13,7 @@ from tensorferry.readers.keras.layers.resizing import resize
 from tensorferry.readers.keras.registry import Slot, layer
 from tensorferry.tensor import Array
 
-_AUGMENTATION = [
+AUGMENTATION = [
     *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomApply", "RandomBrightness", "RandomChoice"),
     *("RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing"),
     *("RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHeight", "RandomHue", "RandomInvert"),
@@ -25,7 +25,7 @@ _EPSILON = 1e-7
 """Keras' smallest deviation to divide by."""
 
 
-@layer(*_AUGMENTATION, keeps_mask=True)
+@layer(*AUGMENTATION, keeps_mask=True)
 def augmentation(_build: Builder, _config: Config, inputs: Sequence[Value]) -> Value:
     """What only acts in training."""
     return inputs[0]
