@@ -22,7 +22,7 @@ ROWS = (
     {"ir"},
     {"text", "targets", "program", "wire"},
     {"ops"},
-    {"readers", "passes", "quant", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
+    {"readers", "passes", "quant", "calibration", "writers", "runtimes", "comparison", "sampling", "options", "naming", "cutting"},
     {"rereading", "quantising", "layersmodel"},
     {"check", "zoo", "pose", "quality", "inspection", "assessment", "origins", "delivery"},
     {"report", "proof", "difference"},

@@ -11,6 +11,7 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.errors import FerryError, OptionError, SourceError
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Typed, Value, format_shape
+from tensorferry.ops.scaling import leading_scalings
 from tensorferry.tensor import Array, DType
 
 UNKNOWN_SIZES = (64, 32, 224, 28, 96, 128, 299, 48, 24, 16, 8, 4, 2, 1)
@@ -27,9 +28,6 @@ UNKNOWN_BATCH = 2
 
 LARGEST_SAMPLE = 1e5
 """Beyond this, factors and offsets behind an input are taken for something else than the scaling of pixels."""
-
-MOST_CHANNELS = 16
-"""Elements of a constant that scales an input by channel."""
 
 _WORDS = (b"", b"ferry", b"tensor", "Fähre".encode(), b"a longer piece of text, with punctuation")
 _PASSING = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "PlaceholderWithDefault")
@@ -176,10 +174,7 @@ def _before_scaling(value: Value, samples: Array) -> Array:
     A net that scales pixels itself must be given pixels: values near 0 would reach it as a picture without contrast, whose
     normalisation magnifies rounding errors beyond any tolerance. An offset alone (x - 123.7) tells the range as well.
     """
-    steps: list[tuple[Array, Array]] = []
-    while len(value.users) == 1 and (step := _scaling(value.users[0], value)) is not None:
-        steps.append(step)
-        value = value.users[0].output
+    steps = leading_scalings(value)
     at_zero = np.zeros(1)
     for factor, offset in steps:
         at_zero = at_zero * factor + offset
@@ -189,27 +184,6 @@ def _before_scaling(value: Value, samples: Array) -> Array:
             found = (found - offset) / factor
     found = np.reshape(found, samples.shape)  # a factor of one element is a vector
     return found if np.all(np.abs(found) < LARGEST_SAMPLE) else samples
-
-
-def _scaling(node: Node, value: Value) -> tuple[Array, Array] | None:
-    """(factor, offset) if the node computes factor * value + offset with a constant for all elements or for each channel."""
-    if node.op not in ("AddV2", "Sub", "Mul", "RealDiv") or node.output.shape != value.shape:
-        return None
-    first = node.inputs[0] is value
-    other = node.inputs[1] if first else node.inputs[0]
-    while other.producer.op == "Identity":
-        other = other.producer.inputs[0]
-    tensor = other.constant
-    if tensor is None or tensor.size > MOST_CHANNELS or (node.op == "RealDiv" and not first):
-        return None
-    constant = tensor.array().astype(np.float64)
-    one, zero = np.ones(1), np.zeros(1)
-    if node.op == "AddV2":
-        return one, constant
-    if node.op == "Sub":
-        return (one, -constant) if first else (-one, constant)
-    with np.errstate(all="ignore"):
-        return (constant if node.op == "Mul" else 1 / constant), zero
 
 
 def _index_bound(value: Value) -> int:
