@@ -20,6 +20,7 @@ from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
 from tensorferry.quantising import Quantised, WebQuantised, quantise, scheme_of
+from tensorferry.wire import tflite_metadata
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.writers.atomic import Stage, StagedFile, StagedFolder
@@ -32,6 +33,7 @@ from tensorferry.writers.stages import StagedPrefix, StagedTree
 from tensorferry.writers.tfjs import write_tfjs
 from tensorferry.writers.tfjs_quantised import Reduction, WeightRule
 from tensorferry.writers.tflite import write_program
+from tensorferry.writers.tflite_metadata import Card, Described, append_files, describe_program, read_labels
 from tensorferry.writers.tflite_program import make_program
 from tensorferry.writers.variables import find_weights
 
@@ -118,6 +120,8 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
         said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
     if work.options.quantize and not work.options.ways_for(kind):
         said.append(f"nothing is quantised in it: {', '.join(work.options.quantize)} is for other targets")
+    if kind != "tflite" and card_of(work.options):
+        said.append("labels, normalisation, name and author are not written: they are metadata of TensorFlow Lite files")
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
@@ -140,12 +144,38 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
     extra = {key: path.read_bytes() for key, path in options.metadata.items()}
     fallback = lite_fallback(custom=options.allow_custom, select=options.allow_select)
     program = make_program(graph, _signature_of(graph, options), fallback)
+    card = card_of(options)
+    if card:
+        describe_program(program, card)  # what does not fit is told before the work
     scheme = scheme_of(options)
     quantised = None if scheme is None else quantise(program, scheme)
-    facts = write_program(program if quantised is None else quantised.program, stage.path, metadata=extra)
-    notices = (*facts.notices, *(() if quantised is None else quantised.notices))
+    program = program if quantised is None else quantised.program
+    described = describe_program(program, card) if card else Described(b"", {})
+    extra |= {tflite_metadata.BUFFER: described.metadata} if card else {}
+    facts = write_program(program, stage.path, metadata=extra)
+    size = facts.size + append_files(stage.path, described.files)
+    notices = (*facts.notices, *(() if quantised is None else quantised.notices), *described.notices)
     runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
-    return Delivered(facts.size, (stage.given.name,), facts.operators, facts.custom, notices, runtime, quantised)
+    return Delivered(size, (stage.given.name,), facts.operators, facts.custom, notices, runtime, quantised)
+
+
+def card_of(options: Options) -> Card:
+    """What the options say of a model. OptionError for labels that cannot be read, and for metadata that is given twice."""
+    card = Card(
+        options.model_name,
+        options.description,
+        options.version_name,
+        options.author,
+        options.license,
+        options.mean,
+        options.std,
+        {output: read_labels(path) for output, path in options.labels.items()},
+    )
+    if card and tflite_metadata.BUFFER in options.metadata:
+        raise OptionError(
+            f"the metadata '{tflite_metadata.BUFFER}' is given as a file and in options", remedy="leave out one of the two"
+        )
+    return card
 
 
 def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ DEFAULT_TOLERANCE = 1e-4
 
 DEFAULT_SHARD_SIZE = 4 << 20
 MOST_METADATA = 64 << 20
+MOST_TEXT = 1 << 16
 DEFAULT_VERIFY_MEMORY = 4 << 30
 DEFAULT_MAX_DOWNLOAD = 4 << 30
 
@@ -84,6 +86,9 @@ class Options:
     `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
     values (Print, CheckNumerics). `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
     functional (v2) or TensorFlow 1's (v1).
+    `labels`: name of an output -> file of its classes, one a line; "" stands for the output with as many. `mean`, `std`: an
+    input is made of pixels from 0 to 255 by (pixel - mean) / std, one value or one a channel. These and `model_name`,
+    `description`, `version_name`, `author`, `license` become the metadata of a TensorFlow Lite file.
     `quantize`: how, in words of QUANTISATIONS; of several each kind of target takes its own. `uint8=PATTERN` (of TensorFlow.js)
     is for the weights whose names fit. `io_dtype`: type of the inputs and outputs of a TensorFlow Lite file that computes with
     whole numbers. `keep_float`: names of tensors or operators, with `*` and
@@ -121,6 +126,14 @@ class Options:
     keep_names: bool = False
     strip_debug: bool = True
     control_flow: str = "v2"
+    labels: Mapping[str, Path] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    model_name: str = ""
+    description: str = ""
+    version_name: str = ""
+    author: str = ""
+    license: str = ""
     quantize: tuple[str, ...] | None = None
     io_dtype: str = "float32"
     keep_float: tuple[str, ...] = ()
@@ -143,6 +156,7 @@ class Options:
             raise OptionError(f"the tolerance must lie between 0 and 1, not {self.tolerance}")
         _check_faces(self)
         _check_quantisation(self)
+        _check_card(self)
         _check_download(self.sha256, self.max_download)
         if self.verify_memory < 0 or self.seed < 0:
             raise OptionError("verify_memory and seed cannot be negative")
@@ -180,9 +194,23 @@ class Options:
             if keywords.get(role) is not None:
                 keywords[role] = Path(keywords[role])
         keywords["metadata"] = {key: Path(path) for key, path in (keywords.get("metadata") or {}).items()}
+        labels = keywords.get("labels") or {}
+        named = labels if isinstance(labels, Mapping) else {"": labels}
+        keywords["labels"] = {output: Path(path) for output, path in named.items()}
+        for role in ("mean", "std"):
+            keywords[role] = _numbers(role, keywords.get(role))
         keywords["rename"] = dict(keywords.get("rename") or {})
         keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}
         return cls(**keywords)
+
+
+def _numbers(role: str, given: float | str | Sequence[float] | None) -> tuple[float, ...]:
+    """127.5, (123.7, 116.8, 103.9) or the same as text."""
+    several = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int | float) else given or ()
+    try:
+        return tuple(float(each) for each in several)
+    except (TypeError, ValueError):
+        raise OptionError(f"{role} is no list of numbers: {given!r}", remedy="write it as 127.5, or as 123.7,116.8,103.9") from None
 
 
 def split_names(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -213,6 +241,21 @@ def _check_faces(options: Options) -> None:
             raise OptionError(f"the metadata file '{path}' does not exist", remedy="write it as KEY:FILE")
         if path.stat().st_size > MOST_METADATA:
             raise OptionError(f"the metadata file '{path}' is larger than {MOST_METADATA >> 20} MiB")
+
+
+def _check_card(options: Options) -> None:
+    for role, values in (("mean", options.mean), ("std", options.std)):
+        if not all(math.isfinite(value) for value in values):
+            raise OptionError(f"{role} is no list of numbers: {', '.join(map(str, values))}")
+    if any(value == 0 for value in options.std):
+        raise OptionError("std cannot be 0, by which pixels would be divided")
+    if len(options.mean) > 1 and len(options.std) > 1 and len(options.mean) != len(options.std):
+        raise OptionError(
+            f"mean has {len(options.mean)} values and std {len(options.std)}", remedy="give one value, or one a channel"
+        )
+    for key in ("model_name", "description", "version_name", "author", "license"):
+        if len(getattr(options, key)) > MOST_TEXT:
+            raise OptionError(f"{key} is longer than {MOST_TEXT} letters")
 
 
 def _part_way(given: str) -> tuple[str, str]:

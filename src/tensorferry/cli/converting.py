@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tensorferry.cli.shared import FACE, NAMES, ORIGIN, PORTS, PROOF, QUANTISATION, SOURCE, command, parse_pairs, parse_shapes
+from tensorferry.cli.shared import CARD, FACE, NAMES, ORIGIN, PORTS, PROOF, QUANTISATION, SOURCE, command, parse_pairs, parse_shapes
 
 if TYPE_CHECKING:
     from tensorferry.console import Screen
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Run the result and compare it with the source.")
 @click.option("--verify-memory", type=click.IntRange(0), default=4 << 30, show_default=True, help="Bytes a verification may take.")
 @QUANTISATION
+@CARD
 @PROOF
 @FACE
 @command

@@ -82,6 +82,19 @@ def parse_pairs(separator: str) -> Callable[[click.Context, click.Parameter, tup
     return parse
 
 
+def _parse_labels(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """`FILE` or `OUTPUT=FILE`; a file whose name holds a = is a file."""
+    found: dict[str, str] = {}
+    for text in given:
+        output, separator, path = text.partition("=")
+        if not separator or Path(text).is_file():
+            output, path = "", text
+        if output in found:
+            raise click.BadParameter(f"'{text}' is the second file for the same output", context, parameter)
+        found[output] = path
+    return found
+
+
 NAMES = stack(
     click.option(
         "--rename",
@@ -146,6 +159,24 @@ QUANTISATION = stack(
         help="Operators that stay float, by the name of their output or by their kind; * and ? as in file names. May be repeated.",
     ),
     click.option("--per-tensor", is_flag=True, help="One scale for the weights of a dense layer, for runtimes from before 2.17."),
+)
+CARD = stack(
+    click.option(
+        "--labels",
+        metavar="[OUTPUT=]FILE",
+        multiple=True,
+        callback=_parse_labels,
+        help="TensorFlow Lite metadata: the classes of an output, one a line; without OUTPUT= of the one with as many.",
+    ),
+    click.option(
+        "--mean", metavar="M[,M,M]", help="An input is (pixel - mean) / std of pixels from 0 to 255; one, or one a channel."
+    ),
+    click.option("--std", metavar="S[,S,S]", help="Likewise."),
+    click.option("--model-name", "--name", "model_name", default="", metavar="TEXT", help="Metadata: what the model is called."),
+    click.option("--description", default="", metavar="TEXT", help="Metadata: what it does."),
+    click.option("--version-name", default="", metavar="TEXT", help="Metadata: its version."),
+    click.option("--author", default="", metavar="TEXT", help="Metadata: who made it."),
+    click.option("--license", default="", metavar="TEXT", help="Metadata: under which licence it is."),
 )
 PROOF = stack(
     click.option(

@@ -139,6 +139,19 @@ class View:
         self.walker.spend(count // 16)
         return bytes(self.walker.data[start : start + count]).decode("utf-8", "replace")
 
+    def texts(self, name: str) -> list[str]:
+        """A vector of texts."""
+        place = self._place(self._field(name).slot, 4)
+        if place is None:
+            return []
+        start, count = self.walker.vector(place, 4)
+        found = []
+        for each in range(count):
+            first, length = self.walker.vector(start + 4 * each, 1)
+            self.walker.spend(1 + length // 16)
+            found.append(bytes(self.walker.data[first : first + length]).decode("utf-8", "replace"))
+        return found
+
     def span(self, name: str) -> tuple[int, int] | None:
         """(first byte, length) of a vector of bytes or a text; None where there is none."""
         place = self._place(self._field(name).slot, 4)
