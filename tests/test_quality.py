@@ -36,7 +36,7 @@ def samples() -> list[dict[str, Array]]:
 def files(tmp_path_factory: pytest.TempPathFactory, samples: list[dict[str, Array]]) -> dict[str, Path]:
     """A small net as float file and with int8 inside and outside, both by TensorFlow's converter; and dynamic by ours."""
     folder = tmp_path_factory.mktemp("quality")
-    graph = build_mobilenet_v1(Architecture(multiplier=0.25, resolution=(SIZE, SIZE), output_stride=16))
+    graph = build_mobilenet_v1(Architecture(multiplier=0.25, resolution=(SIZE, SIZE), output_stride=16), classes=10)
     write_graphdef(graph, folder / "net.pb")
     (output,) = (port.name for port in graph.outputs)
     definition = tf.compat.v1.GraphDef.FromString((folder / "net.pb").read_bytes())
