@@ -14,19 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import tensorferry
-from measuring import run
-from quantising.cases import CASES, MODELS, Case, samples_of
-from quantising.judging import judge, outputs_of
-from tensorferry.writers.graphdef import write_graphdef
-from tensorferry.zoo import FolderWeights, build_posenet
+from measuring import Run, run
+from quantising.cases import CASES, Case
 
 HERE = Path(__file__).parent
 MODES = ("dynamic", "float16", "int8", "int16x8")
-CALIBRATING, JUDGING = 100, 200
-LONG = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,48 +63,48 @@ class Job:
 
 
 def prepare_job(case: Case, work: Path) -> Job:
-    """Write the frozen graph with batch 1, and the calibration samples."""
+    """The frozen graph with batch 1, the calibration samples and our float file, written by a process of its own."""
     folder = work / case.name
     folder.mkdir(parents=True, exist_ok=True)
-    graph = folder / "frozen.pb"
-    (source,) = MODELS.glob(case.source)
-    if case.poses:
-        write_graphdef(build_posenet(weights=FolderWeights(source)), graph)
-    else:
-        tensorferry.convert(source, graph, to=("graphdef",), fixed=True, verify=False)
-    loaded = tensorferry.load(graph)
-    calibrating = folder / "calibrating.npy"
-    np.save(calibrating, samples_of(case, CALIBRATING, judging=False))
-    (given,) = loaded.inputs
-    outputs = tuple(port.name for port in loaded.outputs)
-    signed = folder / "ours_float.tflite"
-    tensorferry.convert(graph, signed, inputs=(given.name,), outputs=outputs, verify=False)
-    return Job(case, folder, graph, given.name, outputs, calibrating, signed)
+    done = _own("preparing", case.name, folder)
+    if done.code:
+        sys.exit(f"{case.name}: {done.errors[-2000:]}")
+    facts = json.loads(done.output.splitlines()[-1])
+    files = (folder / name for name in ("frozen.pb", "calibrating.npy", "ours_float.tflite"))
+    graph, calibrating, signed = files
+    return Job(case, folder, graph, facts["input"], tuple(facts["outputs"]), calibrating, signed)
+
+
+def _own(module: str, *words: str | Path) -> Run:
+    return run([sys.executable, "-m", f"quantising.{module}", *words])
 
 
 def measure(job: Job, tools: Tools, modes: Sequence[str]) -> dict[str, Any]:
     """Mode -> tool -> what came of it."""
     started = run(job.commands(tools, "float")["TFLiteConverter"][0])
-    reference_file = job.folder / "official_float.tflite"
-    if started.code or not reference_file.exists():
+    reference = job.folder / "official_float.tflite"
+    if started.code or not reference.exists():
         sys.exit(f"{job.case.name}: TensorFlow's float file failed: {started.errors[-2000:]}")
-    samples = samples_of(job.case, JUDGING, judging=True)
-    reference = outputs_of(reference_file, samples)
-    told: dict[str, Any] = {"float": {"bytes": reference_file.stat().st_size}}
+    told: dict[str, Any] = {"float": {"bytes": reference.stat().st_size}}
     for mode in modes:
         told[mode] = {}
         for tool, (command, target) in job.commands(tools, mode).items():
             target.unlink(missing_ok=True)
             done = run(command)
             if done.code or not target.exists():
-                told[mode][tool] = {"failed": done.errors.strip().splitlines()[-1:] or [f"exit code {done.code}"]}
+                told[mode][tool] = {"failed": _last_line(done)}
                 continue
             facts = {"seconds": round(done.seconds, 2), "peak_mb": done.peak >> 20}
-            try:
-                told[mode][tool] = {**judge(job.case, reference, target, samples), **facts}
-            except Exception as error:  # a file that does not run is a result, too
-                told[mode][tool] = {"failed": [str(error).replace("\n", " ")[:300]], **facts}
+            judged = _own("judging", job.case.name, reference, target)
+            if judged.code:  # a file that does not run is a result, too
+                told[mode][tool] = {"failed": _last_line(judged), **facts}
+            else:
+                told[mode][tool] = {**json.loads(judged.output.splitlines()[-1]), **facts}
     return told
+
+
+def _last_line(done: Run) -> str:
+    return (done.errors.strip().splitlines() or [f"exit code {done.code}"])[-1][:300]
 
 
 if __name__ == "__main__":

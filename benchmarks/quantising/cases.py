@@ -15,6 +15,7 @@ from tensorferry.tensor import Array
 MODELS = Path(__file__).parents[3] / "shared" / "models"
 FOLDERS = ("posenet_img_coral_testimage", "posenet_img_couple", "posenet_img_set")
 SEED = 7
+CALIBRATING, JUDGING = 100, 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,12 @@
-"""How close a quantised file comes to the float one: error of its outputs, and whether it says the same."""
+"""How close a quantised file comes to the float one: CASE FLOAT.tflite QUANTISED.tflite; prints error and agreement as JSON.
+
+A process of its own: the peak of memory of those that are measured must not begin at what this takes.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from posenet_drift import compare, dequantise, quantise
-from quantising.cases import Case
+from quantising.cases import CASES, JUDGING, Case, samples_of
 from tensorferry.pose import find_heads
 from tensorferry.runtimes.litert import LiteRtModel
 from tensorferry.tensor import Array
@@ -47,3 +52,13 @@ def _flat(outputs: Mapping[str, Array]) -> Array:
     """All outputs as one vector; those of four heads are told apart by names, of one output the name does not matter."""
     ordered = [outputs[name] for name in sorted(outputs)]
     return np.concatenate([each.reshape(-1) for each in ordered]).astype(np.float64)
+
+
+def main(name: str, float_file: str, quantised: str) -> None:
+    (case,) = (each for each in CASES if each.name == name)
+    samples = samples_of(case, JUDGING, judging=True)
+    print(json.dumps(judge(case, outputs_of(Path(float_file), samples), Path(quantised), samples)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
