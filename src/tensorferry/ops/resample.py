@@ -1,7 +1,8 @@
 """ResizeBicubic, ResizeArea and ScaleAndTranslate: each new row and column is a weighted sum of old ones.
 
 No target has them. The weights follow from the sizes alone, so they are computed here, in float32 as TensorFlow's kernels do, and
-the work becomes two products with constant matrices, or, where those would be large and nearly empty, a few weighted gathers.
+the work becomes two products with constant matrices, or, where those would be large and nearly empty, a few weighted gathers. Where
+a size is known only while the model runs, so are the weights (`resample_open`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import known_integers
 from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.resample_open import expand_open_resample
 from tensorferry.ops.resize_rules import Spans, area_spans, cubic_spans, kernel_spans
 from tensorferry.ops.samples import sample
 from tensorferry.ops.sliding import whole
@@ -78,8 +80,8 @@ def _evaluate(node: Node, array: Array, size: Array, *more: Array) -> Array:
 
 def _refuse(_node: Node) -> Sequence[Any]:
     raise Declined(
-        "the target has no such resize, and to write it in other ops the sizes must be known",
-        remedy="fix the sizes of the model's input and make the wanted size a constant",
+        "the target has no such resize, and to write it in other ops the image's rank must be known",
+        remedy="give the model's input a shape (--shape)",
     )
 
 
@@ -89,7 +91,7 @@ def _expand(graph: Graph, node: Node) -> bool:
     after = known_integers(size)
     more = [each.constant for each in node.inputs[2:]]
     if before is None or after is None or None in more:
-        return False
+        return expand_open_resample(graph, node)
     parts = Expansion(graph, node)
     if value.dtype is not DType.FLOAT32:
         value = parts.make("Cast", value, DstT=DType.FLOAT32)
@@ -134,6 +136,10 @@ def _bicubic_examples() -> Iterator[Example]:
     yield Example(large, {"half_pixel_centers": True}, (1,), note="many rows", tolerance=2e-6)
     numbers = np.arange(60, dtype=np.uint8).reshape(1, 4, 5, 3)
     yield Example((numbers, np.asarray([6, 3], np.int32)), {}, (1,), note="bytes", tolerance=2e-6)
+    for way in ({}, {"align_corners": True}, {"half_pixel_centers": True}):
+        for rows, columns in ((7, 4), (1, 9)):
+            note = f"computed {rows}x{columns}, {' '.join(way) or 'legacy'}"
+            yield Example((sample(2, 5, 6, 3), np.asarray([rows, columns], np.int32)), way, note=note, tolerance=2e-6)
 
 
 def _area_examples() -> Iterator[Example]:
@@ -141,6 +147,10 @@ def _area_examples() -> Iterator[Example]:
         for image, size, note in _sizes(((9, 8), (4, 5)), ((4, 5), (9, 7)), ((8, 6), (4, 3))):
             yield Example((image, size), way, (1,), note=f"{note}, {' '.join(way) or 'legacy'}")
     yield Example((np.arange(60).reshape(1, 4, 5, 3), np.asarray([2, 3], np.int32)), {}, (1,), note="int64")
+    for way in ({}, {"align_corners": True}):
+        for rows, columns in ((4, 3), (1, 9)):
+            note = f"computed {rows}x{columns}, {' '.join(way) or 'legacy'}"
+            yield Example((sample(2, 9, 6, 2), np.asarray([rows, columns], np.int32)), way, note=note)
 
 
 def _scale_examples() -> Iterator[Example]:
@@ -160,6 +170,7 @@ def _scale_examples() -> Iterator[Example]:
         inputs = (sample(2, 7, 9, 2), size, np.asarray([scale, scale], np.float32), np.asarray([shift, -shift], np.float32))
         attrs = {"kernel_type": kind, "antialias": smooth}
         yield Example(inputs, attrs, (1, 2, 3), note=f"{kind}{'' if smooth else ', not smoothed'}, by {scale}", tolerance=5e-6)
+        yield Example(inputs, attrs, note=f"computed, {kind}{'' if smooth else ', not smoothed'}", tolerance=5e-6)
 
 
 SPECS = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 
+from tensorferry.ops.formulas import ArrayMaths, Formula, Maths, Operand
 from tensorferry.ops.spec import Declined
 from tensorferry.tensor import Array
 
@@ -19,7 +20,7 @@ TINY = 1000 * np.finfo(np.float32).tiny
 """Sums of weights below this are not divided by."""
 
 
-def _scale(before: int, after: int, align: bool) -> np.float32:
+def scale_of(before: int, after: int, align: bool) -> np.float32:
     if align and after > 1:
         return np.float32(before - 1) / np.float32(after - 1)
     return np.float32(before) / np.float32(after)
@@ -27,7 +28,7 @@ def _scale(before: int, after: int, align: bool) -> np.float32:
 
 def _places(before: int, after: int, align: bool, half: bool) -> Array:
     """Where on the old axis each new row begins; with half pixels, where its middle lies."""
-    steps, scale = np.arange(after).astype(np.float32), _scale(before, after, align)
+    steps, scale = np.arange(after).astype(np.float32), scale_of(before, after, align)
     places: Array = (steps + np.float32(0.5)) * scale if half else steps * scale
     return places
 
@@ -56,11 +57,18 @@ def nearest_spans(before: int, after: int, align: bool, half: bool) -> Spans:
 # -- bicubic ---------------------------------------------------------------------------------------------------------
 
 
-def _cubic(distance: Array, sharpness: np.float32) -> Array:
-    """Keys' cubic convolution kernel for distances 0 to 2, with his free parameter."""
-    near = ((sharpness + 2) * distance - (sharpness + 3)) * distance * distance + 1
-    far = ((sharpness * distance - 5 * sharpness) * distance + 8 * sharpness) * distance - 4 * sharpness
-    return np.where(distance <= 1, near, far).astype(np.float32)
+def cubic_taps(offset: Operand, half: bool) -> list[Operand]:
+    """Weights of the four rows around a place `offset` behind the second: Keys' cubic convolution kernel, far, near, near and far,
+    with a free parameter that hangs on how the rows are placed."""
+    sharpness = -0.5 if half else -0.75
+
+    def near(distance: Operand) -> Operand:
+        return (distance * (sharpness + 2) - (sharpness + 3)) * distance * distance + 1
+
+    def far(distance: Operand) -> Operand:
+        return ((distance * sharpness - 5 * sharpness) * distance + 8 * sharpness) * distance - 4 * sharpness
+
+    return [far(offset + 1), near(offset), near(1 - offset), far(2 - offset)]
 
 
 def cubic_spans(before: int, after: int, align: bool, half: bool) -> Spans:
@@ -68,8 +76,7 @@ def cubic_spans(before: int, after: int, align: bool, half: bool) -> Spans:
     places = _places(before, after, align, half) - np.float32(0.5 if half else 0)
     floor = np.floor(places)
     offset = np.rint((places - floor) * np.float32(TABLE)).astype(np.float32) / np.float32(TABLE)
-    distances = np.stack([offset + 1, offset, 1 - offset, 2 - offset], axis=1)
-    weights = _cubic(distances, np.float32(-0.5 if half else -0.75))
+    weights = np.stack(cubic_taps(offset, half), axis=1)
     wanted = floor.astype(np.int64)[:, None] + np.arange(-1, 3)
     indices = np.clip(wanted, 0, before - 1)
     if half:
@@ -84,7 +91,7 @@ def cubic_spans(before: int, after: int, align: bool, half: bool) -> Spans:
 
 def area_spans(before: int, after: int, align: bool) -> Spans:
     """Every old row by how much of it the new one covers."""
-    scale = _scale(before, after, align)
+    scale = scale_of(before, after, align)
     rows: list[list[tuple[int, float]]] = []
     for row in range(after):
         start, end = np.float32(row) * scale, np.float32(row + 1) * scale
@@ -109,40 +116,40 @@ def _packed(rows: list[list[tuple[int, float]]]) -> Spans:
 # -- kernels of ScaleAndTranslate ------------------------------------------------------------------------------------
 
 
-def _lanczos(radius: float) -> Callable[[Array], Array]:
-    def kernel(x: Array) -> Array:
-        angle = np.pi * np.maximum(x, 1e-3)
-        value = radius * np.sin(angle) * np.sin(angle / radius) / (angle * angle)
-        return np.where(x > radius, 0, np.where(x <= 1e-3, 1, value))
+def _lanczos(radius: float) -> Formula:
+    def kernel(maths: Maths, x: Operand) -> Operand:
+        angle = maths.maximum(x, 1e-3) * math.pi
+        value = maths.sin(angle) * maths.sin(angle / radius) * radius / (angle * angle)
+        return maths.where(x > radius, 0, maths.where(x <= 1e-3, 1, value))
 
     return kernel
 
 
-def _gaussian(x: Array) -> Array:
-    return np.where(x >= 1.5, 0, np.exp(-x * x / (2 * 0.5 * 0.5)))
+def _gaussian(maths: Maths, x: Operand) -> Operand:
+    return maths.where(x >= 1.5, 0, maths.exp(x * x / (-2 * 0.5 * 0.5)))
 
 
-def _box(x: Array) -> Array:
-    return np.where(x < 0.5, 1.0, np.where(x == 0.5, 0.5, 0.0))
+def _box(maths: Maths, x: Operand) -> Operand:
+    return maths.where(x < 0.5, 1, maths.where(maths.equal(x, 0.5), 0.5, x * 0))
 
 
-def _triangle(x: Array) -> Array:
-    return np.where(x < 1, 1 - x, 0)
+def _triangle(maths: Maths, x: Operand) -> Operand:
+    return maths.maximum(1 - x, 0)
 
 
-def _keys(x: Array) -> Array:
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+def _keys(maths: Maths, x: Operand) -> Operand:
+    near = (x * 1.5 - 2.5) * x * x + 1
+    far = ((x * -0.5 + 2.5) * x - 4) * x + 2
+    return maths.where(x >= 2, 0, maths.where(x >= 1, far, near))
 
 
-def _mitchell(x: Array) -> Array:
-    near = ((7 * x - 12) * x * x) / 6 + 16 / 18
-    far = (((-7 / 3 * x + 12) * x - 20) * x + 32 / 3) / 6
-    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+def _mitchell(maths: Maths, x: Operand) -> Operand:
+    near = (x * 7 - 12) * x * x / 6 + 16 / 18
+    far = ((x * (-7 / 3) + 12) * x - 20) * x / 6 + 32 / 18
+    return maths.where(x >= 2, 0, maths.where(x >= 1, far, near))
 
 
-KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
+KERNELS: dict[str, tuple[float, Formula]] = {
     "lanczos1": (1.0, _lanczos(1.0)),
     "lanczos3": (3.0, _lanczos(3.0)),
     "lanczos5": (5.0, _lanczos(5.0)),
@@ -173,7 +180,7 @@ def kernel_spans(before: int, after: int, scale: float, shift: float, kind: str,
         first = max(0, int(np.ceil(place - reach - np.float32(0.5))))
         last = min(before - 1, int(np.floor(place + reach - np.float32(0.5))))
         old = np.arange(min(first, before - 1), last + 1)
-        weights = kernel(np.abs((old + np.float32(0.5) - place) / stretch).astype(np.float32)).astype(np.float32)
+        weights = kernel(ArrayMaths(), np.abs((old + np.float32(0.5) - place) / stretch).astype(np.float32)).astype(np.float32)
         total = weights.sum(dtype=np.float32)
         weights = weights / total if abs(total) >= TINY else weights
         rows.append(list(zip(old.tolist(), weights.tolist(), strict=True)))
