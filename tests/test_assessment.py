@@ -18,10 +18,12 @@ from tensorferry.cli import app
 from tensorferry.cutting import find_cut
 from tensorferry.errors import UnsupportedError
 from tensorferry.ir import Graph, Node, Port, Typed
+from tensorferry.passes import pipelines
 from tensorferry.tensor import DType
 from tensorferry.wire import tflite_schema
 from tensorferry.wire.backends import asynchronous_ops, lacking_in, operators_of
 from tensorferry.wire.tfjs_releases import first_releases
+from tensorferry.writers.tfjs import write_tfjs
 
 Build = Callable[[Graph, Node], Node]
 
@@ -72,6 +74,34 @@ def test_what_is_impossible_is_named_with_the_reason() -> None:
     row = lite.rows[0]
     assert (row.op, row.count, row.how, row.nodes) == ("OddOne", 2, "impossible", ("n2", "n3"))
     assert "does not know" in row.why
+
+
+def test_what_hangs_on_unknown_sizes_is_told_with_the_way_out(tmp_path: Path) -> None:
+    graph = Graph("graph")
+    matrix = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": ("n", "n")}, name="matrix").output
+    words = ops.add(graph, "Placeholder", (), {"dtype": DType.STRING, "shape": ("n",)}, name="words").output
+    graph.inputs = [Port(each.name, each) for each in (matrix, words)]
+    inverse = ops.add(graph, "MatrixInverse", (matrix,), name="inverse").output
+    places = graph.constant(np.array([0, 1], np.int32), "places")
+    among = ops.add(graph, "InTopKV2", (matrix, places, graph.constant(np.array(1, np.int32), "k")), name="among").output
+    joined = ops.add(graph, "ReduceJoin", (words, graph.constant(np.array([0], np.int32), "axis")), name="joined").output
+    graph.outputs = [Port("inverse", inverse), Port("among", among), Port("joined", joined)]
+    reasons = {
+        "MatrixInverse": ("the size of its matrices is not known", "--shape"),
+        "InTopKV2": ("not all sizes of 'matrix' are known", "--shape"),
+        "ReduceJoin": ("how many texts", "input size"),
+    }
+    rows = {row.op: row.why for row in assess_graph(graph, "tfjs").rows if row.op in reasons}
+    for op, wanted in reasons.items():
+        assert all(each in rows[op] for each in wanted), rows[op]
+    pipelines.prepare(graph)
+    pipelines.finish(graph, "tfjs")
+    with pytest.raises(UnsupportedError) as caught:
+        write_tfjs(graph, tmp_path / "js")
+    told = {problem.op: (problem.why, problem.remedy) for problem in caught.value.problems}
+    assert set(told) == set(reasons)
+    for op, (why, remedy) in reasons.items():
+        assert why in told[op][0] and remedy in told[op][1], told[op]
 
 
 def test_backends_say_what_they_leave_to_others() -> None:

@@ -133,8 +133,32 @@ GRAPHS: dict[str, tuple[Graph, tuple[tuple[Any, tuple[int | None, ...]], ...]]] 
     "put in": (put_in, ((FLOAT, (None, None, 3)),)),
     "words": (lambda x: tf.transpose(tf.reverse(tf.tile(x, [1, 2]), [1])), ((WORD, (None, None)),)),
 }
+IMAGES = ((FLOAT, (None, None, None, 2)),)
+GRAPHS |= {
+    "resize, cubic": (lambda x: tf.image.resize(x, [5, 7], "bicubic"), IMAGES),
+    "resize, cubic, to twice the size": (
+        lambda x: tf.raw_ops.ResizeBicubic(images=x, size=tf.shape(x)[1:3] * 2, align_corners=True),
+        IMAGES,
+    ),
+    "resize, cubic, to a computed size": (
+        lambda x, n: tf.raw_ops.ResizeBicubic(images=x, size=tf.concat([n + 1, [3]], 0)),
+        ((FLOAT, (1, 4, 6, 2)), (INT, (1,))),
+    ),
+    "resize, area": (lambda x: tf.image.resize(x, [3, 5], "area"), IMAGES),
+    "resize, area, to half the size": (
+        lambda x: tf.raw_ops.ResizeArea(images=x, size=tf.shape(x)[1:3] // 2, align_corners=True),
+        IMAGES,
+    ),
+    "resize, smoothed": (lambda x: tf.image.resize(x, [3, 5], antialias=True), IMAGES),
+    "resize, lanczos, to half the size": (lambda x: tf.image.resize(x, tf.shape(x)[1:3] // 2, "lanczos3"), IMAGES),
+    "resize, keeping the ratio": (
+        lambda x: tf.image.resize(x, [6, 9], "mitchellcubic", preserve_aspect_ratio=True, antialias=True),
+        IMAGES,
+    ),
+}
 SIZES = (2, 4), (4, 6)
 """What the unknown sizes are, in turn, the first time and the second."""
+TOLERANCE = 3e-6
 
 
 def write_graph(make: Graph, inputs: tuple[tuple[Any, tuple[int | None, ...]], ...], folder: Path) -> Path:
@@ -183,6 +207,6 @@ def test_one_file_serves_two_sizes(name: str, tmp_path: Path, session: tfjs.Sess
         for sizes in SIZES:
             feeds = make_feeds(inputs, sizes)
             expected = run_source(source, feeds)
-            assert_close([model.run(feeds)["out"]], [expected], 1e-6)
+            assert_close([model.run(feeds)["out"]], [expected], TOLERANCE)
             narrow = np.int32 if expected.dtype == np.int64 else expected.dtype
-            assert_close([session.run(js, feeds).outputs["out"]], [expected.astype(narrow)], 1e-6)
+            assert_close([session.run(js, feeds).outputs["out"]], [expected.astype(narrow)], TOLERANCE)

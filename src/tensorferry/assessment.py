@@ -11,6 +11,7 @@ from typing import Any
 from tensorferry import ops
 from tensorferry.cutting import Cut, find_cut
 from tensorferry.ir import Graph, Node, Value
+from tensorferry.ops.refusals import explained
 from tensorferry.ops.spec import MISFITS, Declined
 from tensorferry.passes.pipelines import finish, prepare
 from tensorferry.targets import JsNode, LiteOp
@@ -146,13 +147,18 @@ def _lower(node: Node, target: str) -> tuple[list[Record], str]:
     if spec is not None:
         lowering = spec.to_tflite if target == "tflite" else spec.to_tfjs
     if lowering is None:
-        return [], "there is no operator for it, nor a way to write it in others" if spec else "Tensorferry does not know this op"
+        none = explained(node, Declined("there is no operator for it"), target)
+        return [], _told(none) if spec else "Tensorferry does not know this op"
     try:
         return list(lowering(node)), ""
     except Declined as refusal:
-        return [], refusal.why + (f"; {refusal.remedy}" if refusal.remedy else "")
+        return [], _told(explained(node, refusal, target))
     except MISFITS as error:
         return [], f"its inputs or attributes do not fit the op ({error})"
+
+
+def _told(refusal: Declined) -> str:
+    return refusal.why + (f"; {refusal.remedy}" if refusal.remedy else "")
 
 
 def _name_of(record: Record) -> str:

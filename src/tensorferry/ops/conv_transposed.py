@@ -220,7 +220,7 @@ def _expand_depthwise(graph: Graph, node: Node) -> bool:
     sparse = spread(parts, value, [axis.stride for axis in window.axes], first=1)
     if sparse is None or sparse.shape is None:
         return False
-    pads = correlation_pads(window.axes, output[1:3], sparse.shape[1:3])  # type: ignore[arg-type]
+    pads = correlation_pads(window.axes, output[1:3], sparse.shape[1:3])
     if pads is None:
         return False
     taps = parts.make("Reshape", weights, np.asarray([*dims[:2], channels * multiplier, 1], np.int32))

@@ -187,7 +187,7 @@ def _expand_transposed(graph: Graph, node: Node) -> bool:
     if sparse is None or kernel is None or sparse.shape is None:
         return False
     kernel = turned_filter(parts, kernel, 3)
-    pads = correlation_pads(axes, node.output.shape[1:4], sparse.shape[1:4])  # type: ignore[arg-type]
+    pads = correlation_pads(axes, node.output.shape[1:4], sparse.shape[1:4])
     if pads is None:
         return False
     table = np.asarray([(0, 0), *pads, (0, 0)], np.int32)

@@ -78,10 +78,13 @@ def turned_filter(parts: Expansion, weights: Value, rank: int) -> Value:
     return parts.make("Transpose", turned, order)
 
 
-def correlation_pads(axes: Sequence[Axis], wanted: Sequence[int], given: Sequence[int]) -> list[tuple[int, int]] | None:
-    """Padding with which a VALID window of stride 1 over the spread elements gives the wanted sizes; None where it is negative."""
+def correlation_pads(axes: Sequence[Axis], wanted: Sequence[Dim], given: Sequence[Dim]) -> list[tuple[int, int]] | None:
+    """Padding with which a VALID window of stride 1 over the spread elements gives the wanted sizes; None where it is negative, or
+    hangs on a size that is not known."""
     pads = []
     for axis, size, length in zip(axes, wanted, given, strict=True):
+        if isinstance(size, str) or isinstance(length, str):
+            return None
         before = axis.extent - 1 - axis.pads(size)[0]
         after = size + axis.extent - 1 - length - before
         pads.append((before, after))

@@ -207,7 +207,7 @@ def _expand_average(graph: Graph, node: Node) -> bool:
     """Each element's share of the gradient, spread over one axis after the other: a sum of sums."""
     axes, gradient = _axes(node), node.inputs[1]
     sides = whole(node.output.shape[1:-1]) if node.output.shape is not None else None
-    if sides is None:
+    if sides is None or gradient.shape is None or whole(gradient.shape[1:-1]) is None:
         raise Declined("the size of what was pooled is not known", remedy="fix it with --shape")
     counts = np.ones((1, *[1] * len(axes), 1), np.float32)
     for at, (axis, side) in enumerate(zip(axes, sides, strict=True), start=1):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tensorferry import ops
 from tensorferry.errors import Problem, UnsupportedError
-from tensorferry.ir import Graph, Node
+from tensorferry.ir import Graph, Node, format_shape
 from tensorferry.ops.spec import MISFITS, Declined
 from tensorferry.targets import LITE_OPTIONS
 from tensorferry.tensor import Tensor
@@ -21,10 +21,20 @@ NOT_EXPANDED = "_not_expanded"
 """Attribute of a node that could not be written in simpler ops: why, and what to do."""
 
 
-def no_operator(node: Node, why: str) -> Declined:
-    """The refusal of a node whose op the target lacks; where it could have been rewritten, what stood in the way."""
+def explained(node: Node, refusal: Declined, target: str) -> Declined:
+    """The refusal and, where the op has a form in simpler ones, what stood in the way of that: as far as known, open sizes."""
     hindrance, remedy = node.get(NOT_EXPANDED) or ("", "")
-    return Declined(f"{why}, and to rewrite it: {hindrance}" if hindrance else why, remedy=remedy)
+    if not hindrance:
+        spec = ops.find(node.op)
+        open_input = next((value for value in node.inputs if value.static_shape is None), None)
+        if refusal.remedy or open_input is None or spec is None or spec.expand is None or target not in spec.expands_for:
+            return refusal
+        hindrance = f"not all sizes of '{open_input.name}' are known ({format_shape(open_input.shape)})"
+        remedy = "fix the sizes of the model's inputs with --shape"
+    if hindrance in refusal.why:
+        return refusal
+    why = f"{refusal.why}, and to rewrite it: {hindrance}"
+    return Declined(why, remedy=refusal.remedy or remedy, attributes=refusal.attributes)
 
 
 class Refusals:
@@ -50,6 +60,7 @@ class Refusals:
 
     def note(self, node: Node, refusal: Declined) -> None:
         """Note one refusal; of several for one node the first is kept."""
+        refusal = explained(node, refusal, self._lowering.removeprefix("to_"))
         names = node.origin.names
         known_to_user = node.name if node.name in names or not names else names[0]
         attributes = refusal.attributes or _format_attributes(node)

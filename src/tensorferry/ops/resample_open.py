@@ -14,7 +14,7 @@ from tensorferry.ops.dims import known_integers
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.formulas import Maths, Term
 from tensorferry.ops.resize_rules import KERNELS, TABLE, TINY, cubic_taps, scale_of
-from tensorferry.ops.sizes import Size, Sizes, count_up, pick, plus, reshape
+from tensorferry.ops.sizes import Size, Sizes, count_up, pick, plus, reshape, vector
 from tensorferry.ops.spec import Declined
 from tensorferry.tensor import DType
 
@@ -116,8 +116,7 @@ def _multiplied(parts: Expansion, value: Value, matrices: Sequence[Term], after:
     rests = ([batch, width, channels], [batch, after[0], channels])
     for matrix, new, rest, order in zip(matrices, after, rests, orders, strict=False):
         turned = parts.make("Transpose", value, np.array(order, np.int32))
-        size = turned.shape[0] if turned.shape is not None else -1
-        flat = reshape(parts, turned, [size if isinstance(size, int) else Sizes(parts, turned)[0], -1])
+        flat = parts.make("Reshape", turned, vector(parts, [Sizes(parts, turned)[0], -1]))
         value = reshape(parts, parts.make("MatMul", matrix.value, flat), [new, *rest])
     return parts.make("Transpose", value, np.array(orders[2], np.int32))
 

@@ -117,7 +117,8 @@ def _custom_options(node: Node) -> bytes:
 
 
 def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain_value(value) for key, value in attrs.items() if not isinstance(value, Tensor | FunctionRef | None)}
+    told = {key: value for key, value in attrs.items() if not key.startswith("_")}
+    return {key: _plain_value(value) for key, value in told.items() if not isinstance(value, Tensor | FunctionRef | None)}
 
 
 def _plain_value(value: Any) -> Any:

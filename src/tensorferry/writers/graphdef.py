@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 from tensorferry import ops
 from tensorferry.errors import TargetError
 from tensorferry.ir import Graph, Node, Value
+from tensorferry.ops.refusals import NOT_EXPANDED
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
 from tensorferry.wire.named import format_message
@@ -202,7 +203,7 @@ def _function_names(node: Node) -> list[str]:
 def _attributes(node: Node) -> dict[str, Any]:
     """The node's attributes, with those that follow from the types and the number of its inputs: built nodes lack them, and
     changed inputs make them wrong."""
-    attrs = {key: each for key, each in node.attrs.items() if each is not None or "shape" in key}
+    attrs = {key: each for key, each in node.attrs.items() if (each is not None or "shape" in key) and key != NOT_EXPANDED}
     if node.op == "Const":
         attrs["dtype"] = node["value"].dtype
     known = signature(node.op)

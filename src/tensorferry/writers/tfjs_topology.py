@@ -9,7 +9,7 @@ from tensorferry import ops
 from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Shape, Value
 from tensorferry.ops.complex_rules import refuse_complex
-from tensorferry.ops.refusals import Refusals, no_operator
+from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.targets import JsNode, Ref, Temp
 from tensorferry.tensor import DType, Tensor
@@ -281,7 +281,7 @@ def _lower(node: Node) -> Sequence[JsNode]:
     if node.op.startswith("Placeholder"):
         raise Declined("it is read but is not among the model's inputs", remedy="name it in --inputs")
     if spec.to_tfjs is None:
-        raise no_operator(node, "TensorFlow.js has no op that computes this")
+        raise Declined("TensorFlow.js has no op that computes this")
     activation = node.get("activation")
     if activation and activation not in spec.fuses.get("tfjs", ()):
         raise GraphError(f"{node.op} of {TARGET} cannot apply {activation}, which was fused into '{node.name}'")

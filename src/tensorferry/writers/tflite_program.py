@@ -11,7 +11,7 @@ from tensorferry import ops
 from tensorferry.errors import GraphError
 from tensorferry.ir import Graph, Node, Port, Quantization, Typed, Value, format_shape
 from tensorferry.ops.complex_rules import refuse_complex
-from tensorferry.ops.refusals import Refusals, no_operator
+from tensorferry.ops.refusals import Refusals
 from tensorferry.ops.spec import Declined
 from tensorferry.ops.structure import lite_copy
 from tensorferry.program import Code, Entry, Program, ProgramOperator, ProgramTensor, Subgraph
@@ -305,7 +305,7 @@ def _lower(node: Node) -> Sequence[LiteOp]:
     if spec is None:
         raise Declined("this op is not known")
     if spec.to_tflite is None:
-        raise no_operator(node, f"{TARGET} has no operator for it")
+        raise Declined(f"{TARGET} has no operator for it")
     refuse_complex(node)
     return spec.to_tflite(node)
 
