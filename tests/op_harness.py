@@ -112,6 +112,8 @@ SIZED_BY_DATA = frozenset(
     {
         "SparseFillEmptyRows",
         "SparseSlice",
+        "DenseToDenseSetOperation",
+        "NonMaxSuppressionWithOverlaps",
         "SparseSplit",
         "SparseAdd",
         "SparseSparseMaximum",
