@@ -444,10 +444,32 @@ def _einsum(*inputs: Array, equation: str, **_attrs: Any) -> Array:
     return tf.einsum(equation, *inputs).numpy()
 
 
+def _same_sign(rows: Array) -> Array:
+    """1 or -1 for each vector, which is defined up to its sign: as in ops/eigen.py, by a vector that is orthogonal to none."""
+    return np.where(rows @ (1 / (np.arange(rows.shape[-1], dtype=np.float32) + 1.5)) < 0, np.float32(-1), np.float32(1))
+
+
+def _symmetric(x: Array, compute_v: bool) -> tuple[Array, ...]:
+    values, vectors = _run_raw("SelfAdjointEigV2", [x], {"compute_v": compute_v})
+    if not compute_v:
+        return values, np.zeros((), x.dtype)  # TensorFlow leaves it as it is in memory
+    return values, vectors * _same_sign(np.swapaxes(vectors, -1, -2))[..., None, :]
+
+
+def _singular(x: Array, compute_uv: bool, full_matrices: bool) -> tuple[Array, ...]:
+    values, left, right = _run_raw("Svd", [x], {"compute_uv": compute_uv, "full_matrices": full_matrices})
+    if not compute_uv:
+        return values, np.zeros((), x.dtype), np.zeros((), x.dtype)
+    signs = _same_sign(np.swapaxes(right, -1, -2))[..., None, :]
+    return values, left * signs, right * signs
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "Einsum": _einsum,  # the op itself takes two operands at most
     "TableLookup": _table_lookup,
     "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
+    "SelfAdjointEigV2": _symmetric,
+    "Svd": _singular,
     "If": _if,
     "Case": _case,
     "While": _while,

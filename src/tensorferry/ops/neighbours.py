@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tensorferry import ops
-from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Port, Typed, Value
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.dims import known_integer
 from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.rounds import loop
 from tensorferry.ops.samples import sample
 from tensorferry.ops.sliding import lowest
 from tensorferry.ops.spec import Declined, Example, OpSpec
 from tensorferry.tensor import Array, DType
+
+_NOTHING = np.float32(lowest(DType.FLOAT32))
+"""The score of what is taken or struck out."""
 
 # -- NearestNeighbors ----------------------------------------------------------------------------------------------
 
@@ -78,56 +81,31 @@ def _expand_told(graph: Graph, node: Node) -> bool:
     overlaps, scores, most, limit, least = node.inputs
     if scores.dtype is not DType.FLOAT32 or scores.shape is None:
         raise Declined("its scores are no float32 vector")
-    parts, nothing = Expansion(graph, node), np.float32(lowest(DType.FLOAT32))
+    parts, nothing = Expansion(graph, node), _NOTHING
     left = parts.make("SelectV2", parts.make("Greater", scores, least), scores, nothing)
-    kept = parts.make("Sub", parts.make("Mul", parts.make("Range", np.int32(0), most, np.int32(1)), np.int32(0)), np.int32(1))
+    numbers = parts.make("Range", np.int32(0), most, np.int32(1))
+    kept = parts.make("Mul", numbers, np.int32(-1))
     start = [parts.make("Identity", np.int32(0)), left, kept, overlaps, most, limit]
-    loop = parts.make_node("While", *start, cond=_anything_left(start), body=_take_best(start))
-    count, _, chosen = loop.outputs[:3]
+    count, _, chosen = loop(parts, start, _anything_left, _take_best)[:3]
     size = parts.make("ExpandDims", count, np.int32(0))
     return parts.finish(parts.make("Slice", chosen, np.array([0], np.int32), size))
 
 
-def _with_inputs(name: str, like: list[Value]) -> tuple[Graph, list[Value]]:
-    graph, values = Graph(name), []
-    for number, value in enumerate(like):
-        node = ops.add(graph, "Placeholder", (), {"dtype": value.dtype, "shape": value.shape}, name=f"a{number}")
-        graph.inputs.append(Port(node.name, node.output))
-        values.append(node.output)
-    return graph, values
+def _anything_left(steps: Expansion, values: list[Value]) -> Value:
+    count, left, _, _, most, _ = values
+    best = steps.make("Max", left, np.array([0], np.int32), keep_dims=False)
+    return steps.make("LogicalAnd", steps.make("Less", count, most), steps.make("Greater", best, _NOTHING))
 
 
-def _anything_left(like: list[Value]) -> Graph:
-    graph, (count, left, _, _, most, _) = _with_inputs("left", like)
-
-    def make(op: str, *inputs: Value, **attrs: object) -> Value:
-        return ops.add(graph, op, inputs, attrs).output
-
-    best = make("Max", left, graph.constant(np.array([0], np.int32), "axis"), keep_dims=False)
-    more = make("Greater", best, graph.constant(np.array(lowest(DType.FLOAT32), np.float32), "nothing"))
-    graph.outputs = [Port("more", make("LogicalAnd", make("Less", count, most), more))]
-    return graph
-
-
-def _take_best(like: list[Value]) -> Graph:
-    graph, (count, left, kept, overlaps, most, limit) = _with_inputs("take", like)
-
-    def make(op: str, *inputs: Value, **attrs: object) -> Value:
-        return ops.add(graph, op, inputs, attrs).output
-
-    def constant(number: np.generic, label: str) -> Value:
-        return graph.constant(np.asarray(number), label)
-
-    zero, one, nothing = (constant(each, "number") for each in (np.int32(0), np.int32(1), np.float32(lowest(DType.FLOAT32))))
-    best = make("ArgMax", left, zero, output_type=DType.INT32)
-    row = make("GatherV2", overlaps, best, zero)
-    places = make("Range", zero, make("Size", left, out_type=DType.INT32), one)
-    struck = make("LogicalOr", make("Greater", row, limit), make("Equal", places, best))
-    numbers = make("Range", zero, most, one)
-    chosen = make("SelectV2", make("Equal", numbers, count), best, kept)
-    results = [make("AddV2", count, one), make("SelectV2", struck, nothing, left), chosen, overlaps, most, limit]
-    graph.outputs = [Port(f"r{number}", value) for number, value in enumerate(results)]
-    return graph
+def _take_best(steps: Expansion, values: list[Value]) -> list[Value]:
+    count, left, kept, overlaps, most, limit = values
+    best = steps.make("ArgMax", left, np.int32(0), output_type=DType.INT32)
+    row = steps.make("GatherV2", overlaps, best, np.int32(0))
+    places = steps.make("Range", np.int32(0), steps.make("Size", left, out_type=DType.INT32), np.int32(1))
+    struck = steps.make("LogicalOr", steps.make("Greater", row, limit), steps.make("Equal", places, best))
+    numbers = steps.make("Range", np.int32(0), most, np.int32(1))
+    chosen = steps.make("SelectV2", steps.make("Equal", numbers, count), best, kept)
+    return [steps.make("AddV2", count, np.int32(1)), steps.make("SelectV2", struck, _NOTHING, left), chosen, overlaps, most, limit]
 
 
 def _told_examples() -> Iterator[Example]:
