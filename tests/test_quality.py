@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import tensorferry
-from tensorferry.errors import OptionError
-from tensorferry.quality import Quality, measure_quality, write_page
+from tensorferry.errors import OptionError, SourceError, TargetError
+from tensorferry.quality import Quality, examine, measure_quality, write_report
 from tensorferry.quality.page import make_page
 from tensorferry.quality.records import Feed
 from tensorferry.quality.snippets import snippets
@@ -142,7 +144,7 @@ def test_weights_alone_quantised(files: dict[str, Path], samples: list[dict[str,
 def test_as_json_and_as_a_page(quality: Quality, tmp_path: Path) -> None:
     told = json.loads(json.dumps(quality.as_dict()))
     assert told["layers"][0]["tensor"] == quality.layers[0].tensor
-    write_page(quality, tmp_path / "report.html")
+    write_report(quality, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert text.count("<svg") > 12
     assert "http" not in text.replace("http-equiv", "")
@@ -152,7 +154,7 @@ def test_as_json_and_as_a_page(quality: Quality, tmp_path: Path) -> None:
 def test_names_cannot_break_out_of_the_page() -> None:
     feed = Feed('<img src=x onerror="alert(1)">', "input", "float32", (1,))
     result = Feed("</pre><script>", "output", "float32", (1,))
-    page = make_page(Quality("a<b", "c&d", 1, 10, 5, "LiteRT", {}, {"<ADD>": 1}, (), (), (feed, result)))
+    page = make_page(Quality("a<b", "c&d", 1, "drawn", 10, 5, "LiteRT", {}, {"<ADD>": 1}, (), (), (feed, result)))
     assert "<img" not in page
     assert "<script" not in page
     assert "a&lt;b" in page
@@ -182,3 +184,28 @@ def test_code_in_every_language_names_scale_and_zero_point(language: str) -> Non
     code = snippets("net.tflite", feeds)[language]
     for part in ("0.0078125", "(-3)", "0.00390625", "7", "-128", "127"):
         assert part in code
+
+
+def test_from_the_command_line(files: dict[str, Path], samples: list[dict[str, Array]], tmp_path: Path) -> None:
+    np.save(tmp_path / "samples.npy", np.concatenate([sample["image"] for sample in samples]))
+    words = ["quality", files["ours"], files["dynamic"], "--samples", tmp_path / "samples.npy", "-o", tmp_path / "report.html"]
+    done = subprocess.run([sys.executable, "-m", "tensorferry", *map(str, words)], capture_output=True, text=True, check=True)
+    assert "probabilities" in done.stdout
+    assert "DEPTHWISE_CONV_2D" in done.stdout
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+    told = examine(files["ours"], files["dynamic"], tmp_path / "samples.npy")
+    assert told.samples == len(samples)
+    assert told.outputs[0].difference.snr == measure_quality(files["ours"], files["dynamic"], samples).outputs[0].difference.snr
+
+
+def test_without_samples_inputs_are_drawn_and_it_is_said(files: dict[str, Path]) -> None:
+    assert "drawn" in examine(files["ours"], files["dynamic"]).drawn_from
+
+
+def test_what_is_no_lite_file_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no TensorFlow Lite file"):
+        examine(files["ours"].parent / "net.pb", files["dynamic"])
+    quality = measure_quality(files["ours"], files["dynamic"], [{"image": np.zeros((1, SIZE, SIZE, 3), np.float32)}])
+    with pytest.raises(TargetError, match="is a page"):
+        write_report(quality, tmp_path / "report.pdf")
+    assert not list(tmp_path.iterdir())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tensorferry.difference import Difference
     from tensorferry.errors import FerryError
     from tensorferry.inspection import Inspection, NodeRow
+    from tensorferry.quality.records import Quality
     from tensorferry.report import Frozen, Report, Verification
     from tensorferry.zoo.catalog import Built
     from tensorferry.zoo.fetching import Entry as KnownModel
@@ -110,6 +111,9 @@ class Screen:
 
     def show_built(self, built: Built) -> None:
         self._show("render_built", built, built.as_dict)
+
+    def show_quality(self, quality: Quality, *, everything: bool) -> None:
+        self._show("render_quality", quality, quality.as_dict, everything=everything)
 
     def show_inspection(self, inspection: Inspection, *, nodes: bool = False, layers: bool = False) -> None:
         if nodes and not self.as_json:

@@ -21,12 +21,14 @@ from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
 from tensorferry.options import TARGETS
 from tensorferry.portrait import add_facts, clean
+from tensorferry.quality.records import Quality
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.zoo.catalog import Built
 from tensorferry.zoo.fetching import Entry as KnownModel
 from tensorferry.zoo.fetching import Fetched
 
 KIND_NAMES = {kind: each.title for kind, each in TARGETS.items()}
+SHOWN_LAYERS = 12
 STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
 
 
@@ -415,6 +417,34 @@ def _format_backend(row: BackendRow) -> str:
 
 def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# -- what quantising cost ------------------------------------------------------------------------------------------
+
+
+def render_quality(quality: Quality, *, everything: bool = False) -> RenderableType:
+    """Outputs, then the layers with the lowest ratio of signal to noise; with `everything`, all layers."""
+    facts = _grid()
+    facts.add_row("float", f"{quality.before}, {format_bytes(quality.bytes_before)}, {format_counts(quality.operators_before)}")
+    facts.add_row("quantised", f"{quality.after}, {format_bytes(quality.bytes_after)}, {format_counts(quality.operators_after)}")
+    facts.add_row("samples", f"{quality.samples}, {quality.drawn_from}; {quality.runtime}")
+    for feed in quality.feeds:
+        grid = "" if feed.scale is None else f", real = {feed.scale:.9g} * (stored - {feed.zero_point})"
+        facts.add_row(feed.role, f"{feed.name}  {feed.dtype} {_format_shape(feed.shape)}{grid}")
+    shown = quality.layers if everything else quality.layers[:SHOWN_LAYERS]
+    rows = [(each.name, "", "", each.difference, "") for each in quality.outputs]
+    rows += [(each.tensor, each.operator, each.stored, each.difference, f"{each.clipped:.1%}") for each in shown]
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("output, then layers, the worst first", style="bold", overflow="fold", min_width=8)
+    for title in ("operator", "type"):
+        table.add_column(title, no_wrap=True)
+    for title in ("SNR dB", "max err", "relative", "clipped"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, operator, stored, difference, clipped in rows:
+        figures = (f"{difference.snr:.1f}", f"{difference.max_absolute:.2e}", f"{difference.relative:.2e}")
+        table.add_row(name, operator, stored, *figures, "" if clipped == "0.0%" else clipped)
+    rest = len(quality.layers) - len(shown)
+    return Group(facts, table, *([Text(f"{rest} more layers: --all", style="dim")] if rest else []))
 
 
 # -- small things --------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from tensorferry.cli.converting import convert, freeze, verify
 from tensorferry.cli.fetching import fetch
-from tensorferry.cli.looking import check, diff, inspect
+from tensorferry.cli.looking import check, diff, inspect, quality
 from tensorferry.cli.program import app, main
 from tensorferry.cli.zoo import zoo
 
 __all__ = ["app", "main"]
 
-for each in (inspect, check, diff, convert, freeze, verify, zoo, fetch):
+for each in (inspect, check, diff, quality, convert, freeze, verify, zoo, fetch):
     app.add_command(each)

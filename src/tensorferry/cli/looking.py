@@ -92,3 +92,33 @@ def diff(screen: Screen, before: str, after: str, everything: bool, **options: A
     screen.show_difference(difference, everything=everything)
     if not difference.same:
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "--samples",
+    metavar="FOLDER|FILE",
+    help="What to judge by: a folder of pictures, an .npy, .npz or .csv file, as for calibration; without it, random inputs.",
+)
+@click.option("-o", "--output", metavar="PAGE.html", help="Write a page with tables, histograms and code, too.")
+@click.option("--all", "everything", is_flag=True, help="List all layers, not the worst.")
+@FACE
+@command
+def quality(screen: Screen, before: str, after: str, samples: str | None, output: str | None, everything: bool) -> None:
+    """Show what quantising cost: BEFORE and AFTER are a TensorFlow Lite file in float and its quantised form.
+
+    Outputs and layers are compared tensor by tensor, the worst first.
+
+    \b
+    Example:
+      tensorferry quality float.tflite int8.tflite --samples photographs/ -o report.html
+    """
+    from tensorferry.quality import examine, write_report  # noqa: PLC0415
+
+    with screen.progress() as progress:
+        found = examine(before, after, samples, progress=lambda number: progress(f"sample {number}"))
+        if output is not None:
+            write_report(found, output)
+    screen.show_quality(found, everything=everything)

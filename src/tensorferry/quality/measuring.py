@@ -80,6 +80,7 @@ def measure_quality(
     after: str | os.PathLike[str],
     samples: Iterable[Mapping[str, Array]],
     progress: Progress | None = None,
+    drawn_from: str = "samples given",
 ) -> Quality:
     """`samples` are real inputs by public name, as the float file takes them. Tensors are matched by name.
 
@@ -112,6 +113,7 @@ def measure_quality(
         before=os.path.basename(one.path),  # noqa: PTH119
         after=os.path.basename(other.path),  # noqa: PTH119
         samples=number,
+        drawn_from=drawn_from,
         bytes_before=one.size,
         bytes_after=other.size,
         runtime=runtime,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -18,11 +17,6 @@ BEST_SNR = 60.0
 """Decibels at which a bar is full: beyond that nobody sees a difference."""
 
 _STYLE = Path(__file__).with_name("page.css")
-
-
-def write_page(quality: Quality, path: str | os.PathLike[str]) -> None:
-    """Write the page; OSError from the disk passes through."""
-    Path(path).write_text(make_page(quality), encoding="utf-8")
 
 
 def make_page(quality: Quality) -> str:
@@ -50,7 +44,7 @@ def _head(quality: Quality) -> str:
         (_bytes(quality.bytes_after), f"{share:.0%} of {_bytes(quality.bytes_before)}"),
         (_decibel(worst), "signal to noise of the worst output"),
         (f"{len(quality.layers) - len(quality.float_layers)} of {len(quality.layers)}", "layers give whole numbers"),
-        (str(quality.samples), f"samples, {escape(quality.runtime)}"),
+        (str(quality.samples), f"samples ({escape(quality.drawn_from)}), {escape(quality.runtime)}"),
     ]
     items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for value, label in figures)
     operators = ", ".join(f"{count} {escape(name)}" for name, count in quality.operators_after.items())

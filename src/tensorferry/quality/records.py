@@ -111,11 +111,13 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """All of it. `layers` are sorted, the lowest ratio of signal to noise first; `operators` counts what each file runs."""
+    """All of it. `drawn_from` says where the samples come from. `layers` are sorted, the lowest ratio of signal to noise first;
+    `operators` counts what each file runs."""
 
     before: str
     after: str
     samples: int
+    drawn_from: str
     bytes_before: int
     bytes_after: int
     runtime: str
@@ -136,6 +138,7 @@ class Quality:
             "before": self.before,
             "after": self.after,
             "samples": self.samples,
+            "drawn_from": self.drawn_from,
             "bytes_before": self.bytes_before,
             "bytes_after": self.bytes_after,
             "runtime": self.runtime,
