@@ -152,8 +152,10 @@ class Screen:
 
 
 def _describe(step: str) -> str:
-    there = getattr(step, "there", None)
-    return step if there is None else f"{step}  {there / 1e6:.1f} MB"
+    there, unit = getattr(step, "there", None), getattr(step, "unit", "")
+    if there is None:
+        return step
+    return f"{step}  {there} {unit}" if unit else f"{step}  {there / 1e6:.1f} MB"
 
 
 class _Bar:

@@ -30,15 +30,16 @@ Progress = Callable[[str], None]
 
 
 class Share(str):
-    """The name of a step that knows how far it is: `there` bytes of `total`, if that is known."""
+    """The name of a step that knows how far it is: `there` bytes of `total`, if that is known, or so many of something else."""
 
-    def __new__(cls, name: str, there: int, total: int | None) -> Self:
+    def __new__(cls, name: str, there: int, total: int | None, unit: str = "") -> Self:
         made = super().__new__(cls, name)
-        made.there, made.total = there, total
+        made.there, made.total, made.unit = there, total, unit
         return made
 
     there: int
     total: int | None
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)

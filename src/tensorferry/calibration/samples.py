@@ -28,6 +28,10 @@ _UNEQUAL = 30.0
 Source = str | os.PathLike[str] | Iterable[Any] | Callable[[], Iterable[Any]]
 
 
+Progress = Callable[[int, int | None], None]
+"""Told how many samples were checked, and of how many."""
+
+
 @dataclass(slots=True)
 class Seen:
     """What the check learnt of one input: the ends of each sample."""
@@ -51,17 +55,17 @@ class Samples:
     notices: tuple[str, ...]
     about: dict[str, Any]
     _read: Callable[[], Iterator[dict[str, Array]]]
+    watched_by: Progress | None = None
+    """Told how many were taken, of how many."""
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
-        return self._read()
+        for done, sample in enumerate(self._read()):
+            _tell(self.watched_by, done + 1, self.count)
+            yield sample
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""
         return {"samples": self.count, "of": self.total, **self.about, "notices": list(self.notices)}
-
-
-Progress = Callable[[int, int | None], None]
-"""Told how many samples were checked, and of how many."""
 
 
 def open_samples(source: Source, inputs: Sequence[Input], asked: Preparation, progress: Progress | None = None) -> Samples:
