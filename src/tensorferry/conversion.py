@@ -371,10 +371,17 @@ class _Job:
                 if kind == "npz":
                     outcome = check_weights(find_weights(work.plain()), stage.path, self.options.tolerance)
                 else:
-                    outcome = prover.check(kind, stage.path, each.quantised.allowance if each.quantised else None)
+                    allowance = each.quantised.allowance if each.quantised else None
+                    outcome = self._prover(work, prover, each).check(kind, stage.path, allowance)
                 check.raise_if_failed(outcome, str(stage.given), stage.path)
                 checks.append(outcome)
         return checks
+
+    def _prover(self, work: Work, common: Prover, written: Delivered) -> Prover:
+        """What was calibrated is proved on inputs within its ranges."""
+        if written.quantised is None or written.quantised.sample is None:
+            return common
+        return Prover(work.source, self.options, sample=written.quantised.sample)
 
     def _report(
         self,

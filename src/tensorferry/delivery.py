@@ -148,7 +148,7 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
     if card:
         describe_program(program, card)  # what does not fit is told before the work
     scheme = scheme_of(options)
-    quantised = None if scheme is None else quantise(program, scheme)
+    quantised = None if scheme is None else quantise(program, scheme, options.calibrate)
     program = program if quantised is None else quantised.program
     described = describe_program(program, card) if card else Described(b"", {})
     extra |= {tflite_metadata.BUFFER: described.metadata} if card else {}

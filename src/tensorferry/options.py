@@ -135,6 +135,7 @@ class Options:
     author: str = ""
     license: str = ""
     quantize: tuple[str, ...] | None = None
+    calibrate: Any = None
     io_dtype: str = "float32"
     keep_float: tuple[str, ...] = ()
     per_tensor: bool = False

@@ -34,6 +34,8 @@ class Prover:
     options: Options
     signature: str | None = None
     """Of the target, where it has several."""
+    sample: Mapping[str, Array] | None = None
+    """Inputs to prove it on where the options name none."""
     _reference: Reference | None = field(default=None, init=False)
     _obstacle: str = field(default="", init=False)  # why there can be no reference
 
@@ -87,7 +89,7 @@ class Prover:
                 raise
 
     def _compute_on(self, unknown: tuple[int, ...] | None) -> None:
-        given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else None
+        given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else self.sample
         shapes = (
             choose_shapes(self.graph, unknown=unknown) if given is None else {name: array.shape for name, array in given.items()}
         )

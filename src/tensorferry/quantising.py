@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from tensorferry.comparison import Allowance
@@ -14,9 +16,17 @@ from tensorferry.options import Options
 from tensorferry.program import Program
 from tensorferry.quant.applying import apply_plan
 from tensorferry.quant.deciding import decide_weights
+from tensorferry.quant.integers import decide_integers, missing_ranges
+from tensorferry.quant.observing import Observations, Watch, observe, watchable
 from tensorferry.quant.plan import Plan
 from tensorferry.quant.scheme import Mode, Scheme, mode_of
-from tensorferry.tensor import DType
+from tensorferry.runtimes import litert
+from tensorferry.tensor import Array, DType
+from tensorferry.writers.tflite import write_program
+
+Sample = Mapping[str, Array]
+Progress = Callable[[int], None]
+"""Told how many samples have been run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,8 @@ class Quantised:
     program: Program
     plan: Plan
     notices: tuple[str, ...]
+    sample: Sample | None = None
+    """What was calibrated on first: inputs within the ranges, to prove the result on."""
 
     @property
     def mode(self) -> Mode:
@@ -41,6 +53,7 @@ class Quantised:
         kept = [each for each in self.plan.operators if not each.changed]
         return {
             "mode": self.plan.mode,
+            "fully_whole": self.mode.needs_ranges and not float_operators(self.program),
             "quantised": dict(Counter(each.operator for each in self.plan.operators if each.changed)),
             "float": [{"operator": each.operator, "name": each.name, "why": each.why} for each in kept],
         }
@@ -99,13 +112,81 @@ def scheme_of(options: Options) -> Scheme | None:
     return Scheme(mode_of(mode), DType(options.io_dtype), options.keep_float, options.per_tensor)
 
 
-def quantise(program: Program, scheme: Scheme) -> Quantised:
-    """The program with its weights, and what the mode asks for besides, in fewer bits."""
-    if scheme.mode.needs_ranges:
-        raise OptionError(f"--quantize {scheme.mode} is not there yet")
+def quantise(program: Program, scheme: Scheme, samples: Iterable[Sample] | None = None, tell: Progress | None = None) -> Quantised:
+    """The program with its weights, and what the mode asks for besides, in fewer bits.
+
+    `samples`: inputs by public name, on which the float program is run to see its ranges; each is taken once.
+    """
     _check_patterns(program, scheme)
-    plan = decide_weights(program, scheme)
-    return Quantised(apply_plan(program, plan), plan, _tell(plan, scheme))
+    if not scheme.mode.needs_ranges:
+        plan = decide_weights(program, scheme)
+        return Quantised(apply_plan(program, plan), plan, _tell(plan, scheme))
+    if len(program.entries) > 1:
+        raise OptionError(
+            f"--quantize {scheme.mode} takes one signature at a time",
+            why="ranges are observed in one of them, and what the others compute would be unknown",
+            remedy="choose one with --signature",
+        )
+    first: list[Sample] = []
+    seen = Observations(0, {}, {}) if samples is None else _observe(program, _keeping_first(samples, first), tell)
+    if samples is None and (missing := missing_ranges(program, scheme, {})):
+        raise OptionError(
+            f"--quantize {scheme.mode} needs the ranges of what is computed",
+            why=f"the model itself gives none for {len(missing)} tensors, such as '{missing[0]}'",
+            remedy="give inputs to observe them on: --calibrate with a folder of images, .npy, .npz or .csv",
+        )
+    plan = decide_integers(program, scheme, seen.ranges)
+    made = apply_plan(program, plan)
+    notices = (*_tell_integers(made, plan, seen), *plan.notices)
+    return Quantised(made, plan, notices, first[0] if first else None)
+
+
+def _keeping_first(samples: Iterable[Sample], kept: list[Sample]) -> Iterator[Sample]:
+    for sample in samples:
+        if not kept:
+            kept.append(sample)
+        yield sample
+
+
+def _observe(program: Program, samples: Iterable[Sample], tell: Progress | None) -> Observations:
+    """Run the float program in LiteRT on each sample, every operator by itself, and look at all that it computes."""
+    if missing := litert.available():
+        raise OptionError("calibration runs the float model in LiteRT, which is not here", why=missing)
+    with tempfile.TemporaryDirectory(prefix="tensorferry-") as folder:
+        path = Path(folder) / "float.tflite"
+        write_program(program, path)
+        with litert.LiteRtModel(path, keep_intermediates=True) as model:
+
+            def run(sample: Sample) -> Mapping[str, Array]:
+                model.run(sample)
+                return model.tensors()
+
+            return observe(run, samples, Watch(watchable(program)), tell)
+
+
+def float_operators(program: Program) -> Counter[str]:
+    """Operators of a program that compute with float numbers; what converts to and from them is left out."""
+    found: Counter[str] = Counter()
+    for subgraph in program.subgraphs:
+        for operator in subgraph.operators:
+            name = program.codes[operator.code].name
+            tensors = [subgraph.tensors[number] for number in (*operator.inputs, *operator.outputs) if number >= 0]
+            if name not in ("QUANTIZE", "DEQUANTIZE") and any(tensor.dtype is DType.FLOAT32 for tensor in tensors):
+                found[name] += 1
+    return found
+
+
+def _tell_integers(made: Program, plan: Plan, seen: Observations) -> Iterator[str]:
+    whole = sum(each.changed for each in plan.operators)
+    left = float_operators(made)
+    calibrated = f"; ranges seen on {seen.samples} sample{'s' if seen.samples != 1 else ''}" if seen.samples else ""
+    if not left:
+        yield f"{plan.mode}: all operators compute with whole numbers{calibrated}"
+        return
+    listed = ", ".join(f"{count} {name}" for name, count in left.most_common())
+    yield f"{plan.mode}: {whole} operators compute with whole numbers, {left.total()} in float ({listed}){calibrated}"
+    reasons = Counter((each.operator, each.why) for each in plan.operators if not each.changed)
+    yield "float: " + ", ".join(f"{count} {name} ({why})" for (name, why), count in reasons.most_common())
 
 
 def _check_patterns(program: Program, scheme: Scheme) -> None:

@@ -100,7 +100,7 @@ class _Rewriting:
 
     def _rewrite(self, operator: ProgramOperator, plan: OperatorPlan | None) -> None:
         if plan is not None and plan.removed:
-            self._instead[operator.outputs[0]] = self._read(operator.inputs[0])
+            self._instead[operator.outputs[0]] = self._want(operator.inputs[0], plan.inputs[0])
             return
         forms = plan.inputs if plan is not None and plan.inputs else (None,) * len(operator.inputs)
         made = plan.outputs if plan is not None and plan.outputs else (None,) * len(operator.outputs)
@@ -132,8 +132,7 @@ class _Rewriting:
         if number < 0:
             return number
         number = self._read(number)
-        tensor = self._old.tensors[number]
-        if tensor.buffer:
+        if number < len(self._old.tensors) and self._old.tensors[number].buffer:
             return number if form is None else self._constant(number, form)
         have = self._forms.get(number)
         if _same(have, form):
@@ -143,6 +142,8 @@ class _Rewriting:
             self._converted[key] = self._add(number, form)
             source = DType.FLOAT32 if have is None else have.dtype
             self._convert(number, self._converted[key], source, form)
+            if form is not None:
+                self._forms[self._converted[key]] = form
         return self._converted[key]
 
     def _constant(self, number: int, form: Form) -> int:
@@ -171,7 +172,7 @@ class _Rewriting:
 
     def _add(self, number: int, form: Form | None) -> int:
         """A new tensor of the same shape."""
-        like = self._old.tensors[number]
+        like = self._new.tensors[number]
         dtype, quantization = (DType.FLOAT32, None) if form is None else (form.dtype, form.quantization)
         self._new.tensors.append(ProgramTensor(self._unique(f"{like.name}/{dtype}"), dtype, like.shape, 0, quantization))
         return len(self._new.tensors) - 1

@@ -87,7 +87,7 @@ def _rules() -> dict[str, Rule]:
     }
     rules |= _each("ADD SUB MUL", Rule((_DATA, _DATA), wide=True))
     rules |= _each("SQUARED_DIFFERENCE", Rule((_DATA, _DATA)))
-    rules |= _each("EQUAL NOT_EQUAL LESS LESS_EQUAL GREATER GREATER_EQUAL", Rule((_DATA, _DATA), whole_outputs=True))
+    rules |= dict.fromkeys(COMPARISONS, Rule((_DATA, _DATA), whole_outputs=True))
     rules |= _each("CONCATENATION PACK MAXIMUM MINIMUM", Rule((_DATA,), Bond.ALL, wide=True))
     rules |= _each("MEAN", Rule((_DATA, _PLAIN), wide=True))
     rules |= _each("SUM", Rule((_DATA, _PLAIN)))
@@ -101,6 +101,10 @@ def _rules() -> dict[str, Rule]:
     )
     rules |= _each("TILE REVERSE_V2 SPACE_TO_DEPTH DEPTH_TO_SPACE SPLIT_V", _MOVED)
     return rules
+
+
+COMPARISONS = frozenset(["EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"])
+"""LiteRT compares on scales below one only: it ends the process with others."""
 
 
 def _each(names: str, rule: Rule) -> dict[str, Rule]:
