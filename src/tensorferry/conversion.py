@@ -24,7 +24,7 @@ from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
 from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.proof import Prover, check_weights
-from tensorferry.quantising import web_allowance
+from tensorferry.quantising import Quantised, web_allowance
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
     Frozen,
@@ -379,7 +379,7 @@ class _Job:
 
     def _prover(self, work: Work, common: Prover, written: Delivered) -> Prover:
         """What was calibrated is proved on inputs within its ranges."""
-        if written.quantised is None or written.quantised.sample is None:
+        if not isinstance(written.quantised, Quantised) or written.quantised.sample is None:
             return common
         return Prover(work.source, self.options, sample=written.quantised.sample)
 

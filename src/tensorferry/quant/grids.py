@@ -12,9 +12,23 @@ from tensorferry.quant.maths import asymmetric_parameters, grid_of, symmetric_sc
 from tensorferry.quant.plan import Form
 from tensorferry.tensor import DType
 
+NARROWEST, WIDEST = 1e-9, 1e9
+"""Widths of ranges that can be stored whole. What a kernel makes of steps beyond these is anybody's guess: some end the process."""
+
+_STEPS_OF_NOTHING = {DType.INT8: 1 / 128, DType.INT16: 1 / 32768}
+"""Scale of numbers that are all zero: any is right, but a large one beside small ones is more than kernels convert."""
+
+
+def usable(low: float, high: float) -> bool:
+    """Whether a grid can be laid over this range."""
+    width = max(high, 0.0) - min(low, 0.0)
+    return width == 0 or NARROWEST <= width <= WIDEST
+
 
 def form_of_range(low: float, high: float, dtype: DType) -> Form:
     """int8 with a zero point; int16 symmetric, as its kernels want it."""
+    if low == high == 0:
+        return Form.of(dtype, _STEPS_OF_NOTHING[dtype], 0)
     if dtype is DType.INT16:
         scale = symmetric_scales(max(abs(low), abs(high)), weight_grid(dtype))
         return Form.of(dtype, float(scale), 0)
@@ -76,7 +90,7 @@ class Grids:
     def knows(self, number: int) -> bool:
         """Whether a form can be given."""
         root = self.root(number)
-        return root in self._fixed or self._name(root) in self.ranges
+        return root in self._fixed or (self._name(root) in self.ranges and usable(*self.ranges[self._name(root)]))
 
     def form(self, number: int) -> Form:
         root = self.root(number)
@@ -100,6 +114,8 @@ class Grids:
         if len(self.subgraph.operators[maker].outputs) != 1 or any(
             self.root(each) == root for each in self._links if each not in chain
         ):
+            return False
+        if self.form(other).scale < self.form(root).scale * 0.999:  # finer steps than what was judged
             return False
         self.link(root, other)
         return True

@@ -11,7 +11,7 @@ from tensorferry.errors import OptionError
 from tensorferry.ir import Quantization
 from tensorferry.program import Code, Program, ProgramOperator, ProgramTensor
 from tensorferry.quant.deciding import Ranges
-from tensorferry.quant.grids import Grids, form_of_fake_quant, form_of_range
+from tensorferry.quant.grids import Grids, form_of_fake_quant, form_of_range, usable
 from tensorferry.quant.maths import NonFiniteError, grid_of, widen_for_bias
 from tensorferry.quant.plan import Form, OperatorPlan, Plan
 from tensorferry.quant.scheme import Mode, Scheme
@@ -50,7 +50,7 @@ def missing_ranges(program: Program, scheme: Scheme, ranges: Mapping[str, tuple[
 MOST_PRODUCT = 256.0
 """XNNPACK refuses to multiply a sum of products by more than this."""
 
-MOST_SUM = float(1 << 20)
+MOST_SUM = {DType.INT8: float(1 << 20), DType.INT16: float(1 << 15)}
 """LiteRT's kernels of sums end the process from here on."""
 
 
@@ -142,7 +142,7 @@ class _Integers:
         for role, number in by_role.values():
             if role in (Role.WEIGHT, Role.BIAS) and not self.grids.is_constant(number):
                 return f"its {role} is computed"
-            if role is not Role.PLAIN and self.grids.is_constant(number) and (why := self._why_not_finite(number)):
+            if role is not Role.PLAIN and self.grids.is_constant(number) and (why := self._why_not_finite(number, role)):
                 return why
         computed = [number for number in data if not self.grids.is_constant(number)]
         moves = rule.bond is not Bond.NONE or rule.whole_outputs
@@ -175,14 +175,16 @@ class _Integers:
         if rule.whole_outputs or rule.fixed or rule.bond is Bond.FORWARD:
             return ""
         result = self.grids.form(operator.outputs[0]).scale
-        if name in ("ADD", "SUB", "SQUARED_DIFFERENCE"):
-            factor, most = 2 * max(data) / result, MOST_SUM
+        if rule.bond is Bond.ALL:
+            factor, most = max(data, default=0.0) / result, MOST_PRODUCT
+        elif name in ("ADD", "SUB", "SQUARED_DIFFERENCE"):
+            factor, most = 2 * max(data) / result, MOST_SUM[self.grids.dtype]
         else:
             weight = by_role.get(Role.WEIGHT)
             quantization = None if weight is None else weight[0].quantization
             largest = 1.0 if quantization is None else max(quantization.scales, default=1.0)
             factor, most = float(np.prod([*data[:2], largest])) / result, MOST_PRODUCT
-        return "its results are far smaller than its steps" if factor >= most and rule.bond is Bond.NONE else ""
+        return "its results are far smaller than its steps" if factor >= most else ""
 
     def _why_not_fixed(self, operator: ProgramOperator, rule: Rule) -> str:
         """Results that were seen beyond the grid that the kernel takes for given would be cut off."""
@@ -194,17 +196,18 @@ class _Integers:
         beyond = seen is not None and (seen[0] < low - 2 * scale or seen[1] > high + 2 * scale)
         return "its results reach beyond the grid of LiteRT's kernel" if beyond else ""
 
-    def _why_not_finite(self, number: int) -> str:
+    def _why_not_finite(self, number: int, role: Role) -> str:
         try:
-            self._constants.of(self.grids.subgraph.tensors[number], None)
+            ranges = self._constants.of(self.grids.subgraph.tensors[number], None)
         except NonFiniteError:
             return f"'{self._name(number)}' holds values that are no numbers"
-        return ""
+        fits = role is not Role.DATA or usable(float(ranges.low[0]), float(ranges.high[0]))
+        return "" if fits else f"'{self._name(number)}' holds numbers too large or too small for a grid"
 
     def _why_no_range(self, numbers: list[int]) -> str:
         unknown = [self._name(number) for number in numbers if not self.grids.knows(number)]
         self.missing.update(unknown)
-        return f"no range of '{unknown[0]}' is known" if unknown else ""
+        return f"no usable range of '{unknown[0]}' is known" if unknown else ""
 
     def _take_given_range(self, operator: ProgramOperator) -> None:
         """A range from training is a grid, and the operator falls away; where it is none, it computes as it is, in float."""
