@@ -24,7 +24,7 @@ from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
 from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.proof import Prover, check_weights
-from tensorferry.quantising import Quantised, web_allowance
+from tensorferry.quantising import Quantised, samples_of, web_allowance
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
     Frozen,
@@ -325,6 +325,9 @@ class _Job:
             with self._step("read"):
                 graph = _load(self.origin.path, self.options)
                 facts = _source_facts(self.origin, graph)
+            if self.options.calibrate is not None and "tflite" in kinds:
+                with self._step("check samples"):
+                    self.options = replace(self.options, calibrate=samples_of(graph, self.options))
             work = Work(graph, self.options, _tell_drawn(graph))
             if any(kind in KINDS for kind in kinds):
                 with self._step("optimise"):

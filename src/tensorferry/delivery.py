@@ -19,7 +19,7 @@ from tensorferry.ops.spec import Declined
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
-from tensorferry.quantising import Quantised, WebQuantised, quantise, scheme_of
+from tensorferry.quantising import Quantised, WebQuantised, method_of, quantise, scheme_of
 from tensorferry.wire import tflite_metadata
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
@@ -148,7 +148,7 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
     if card:
         describe_program(program, card)  # what does not fit is told before the work
     scheme = scheme_of(options)
-    quantised = None if scheme is None else quantise(program, scheme, options.calibrate)
+    quantised = None if scheme is None else quantise(program, scheme, options.calibrate, method_of(options))
     program = program if quantised is None else quantised.program
     described = describe_program(program, card) if card else Described(b"", {})
     extra |= {tflite_metadata.BUFFER: described.metadata} if card else {}

@@ -51,6 +51,9 @@ QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
 }
 """How each kind of target can be quantised."""
 
+CALIBRATED = ("int8", "int16x8")
+"""Ways that store what is computed in whole numbers, whose ranges must be seen."""
+
 IO_DTYPES = ("float32", "int8", "uint8", "int16")
 
 REFERENCES = ("numpy", "tensorflow")
@@ -92,7 +95,10 @@ class Options:
     `quantize`: how, in words of QUANTISATIONS; of several each kind of target takes its own. `uint8=PATTERN` (of TensorFlow.js)
     is for the weights whose names fit. `io_dtype`: type of the inputs and outputs of a TensorFlow Lite file that computes with
     whole numbers. `keep_float`: names of tensors or operators, with `*` and
-    `?`, that stay float. `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
+    `?`, that stay float. `calibrate`: where samples are that show the ranges of what is computed (a folder of pictures, .npy,
+    .npz, .csv), or an iterable or a function that gives them; `calibration_samples` of them at most. Ranges are made by
+    `calibration_method`, `percentile` for the one of that name. `picture_fit`, `colour_order`: how pictures become inputs.
+    `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
     `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
     quantising can be expected to cost. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
@@ -136,6 +142,11 @@ class Options:
     license: str = ""
     quantize: tuple[str, ...] | None = None
     calibrate: Any = None
+    calibration_samples: int | None = None
+    calibration_method: str = "minmax"
+    percentile: float = 99.99
+    picture_fit: str = "stretch"
+    colour_order: str = "rgb"
     io_dtype: str = "float32"
     keep_float: tuple[str, ...] = ()
     per_tensor: bool = False
@@ -299,11 +310,14 @@ def _check_details(options: Options) -> None:
         "io_dtype": options.io_dtype != "float32" and not lite,
         "keep_float": options.keep_float and not options.quantize,
         "per_tensor": options.per_tensor and not lite,
+        "calibrate": options.calibrate is not None and lite not in CALIBRATED,
     }
     for name, given in asked.items():
         if given:
             what = "nothing" if not options.quantize or name == "keep_float" else "no TensorFlow Lite file"
-            raise OptionError(f"{name} says how to quantise, and {what} is quantised", remedy="add --quantize")
+            way = f" {' or '.join(CALIBRATED)}" if name == "calibrate" else ""
+            what = "nothing that is computed" if name == "calibrate" and lite else what
+            raise OptionError(f"{name} says how to quantise, and {what} is quantised", remedy=f"add --quantize{way}")
 
 
 def check_ways(kinds: Sequence[Kind], options: Options) -> None:

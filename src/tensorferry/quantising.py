@@ -10,15 +10,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from tensorferry.calibration.inputs import inputs_of
+from tensorferry.calibration.pixels import Preparation
+from tensorferry.calibration.samples import Samples, open_samples
 from tensorferry.comparison import Allowance
 from tensorferry.errors import OptionError, nearest
-from tensorferry.options import Options
+from tensorferry.ir import Graph
+from tensorferry.options import CALIBRATED, Options
 from tensorferry.program import Program
 from tensorferry.quant.applying import apply_plan
 from tensorferry.quant.deciding import decide_weights
 from tensorferry.quant.integers import decide_integers, missing_ranges
 from tensorferry.quant.observing import Observations, Watch, observe, watchable
 from tensorferry.quant.plan import Plan
+from tensorferry.quant.ranges import Method
 from tensorferry.quant.scheme import Mode, Scheme, mode_of
 from tensorferry.runtimes import litert
 from tensorferry.tensor import Array, DType
@@ -38,6 +43,8 @@ class Quantised:
     notices: tuple[str, ...]
     sample: Sample | None = None
     """What was calibrated on first: inputs within the ranges, to prove the result on."""
+    calibration: Mapping[str, Any] | None = None
+    """What is to be told of the samples."""
 
     @property
     def mode(self) -> Mode:
@@ -53,6 +60,7 @@ class Quantised:
         kept = [each for each in self.plan.operators if not each.changed]
         return {
             "mode": self.plan.mode,
+            **({"calibration": dict(self.calibration)} if self.calibration else {}),
             "fully_whole": self.mode.needs_ranges and not float_operators(self.program),
             "quantised": dict(Counter(each.operator for each in self.plan.operators if each.changed)),
             "float": [{"operator": each.operator, "name": each.name, "why": each.why} for each in kept],
@@ -112,7 +120,29 @@ def scheme_of(options: Options) -> Scheme | None:
     return Scheme(mode_of(mode), DType(options.io_dtype), options.keep_float, options.per_tensor)
 
 
-def quantise(program: Program, scheme: Scheme, samples: Iterable[Sample] | None = None, tell: Progress | None = None) -> Quantised:
+def method_of(options: Options) -> Method:
+    """How ranges are made of what is seen."""
+    wide = options.quantize_for("tflite") == Mode.INT16X8
+    return Method(options.calibration_method, options.percentile, 65534 if wide else 255, symmetric=wide)
+
+
+def samples_of(graph: Graph, options: Options) -> Samples | None:
+    """The samples that the options name, checked; None where there are none to be."""
+    if options.calibrate is None or options.quantize_for("tflite") not in CALIBRATED:
+        return None
+    asked = Preparation(
+        options.mean or None, options.std or None, options.picture_fit, options.colour_order, options.calibration_samples
+    )
+    return open_samples(options.calibrate, inputs_of(graph), asked)
+
+
+def quantise(
+    program: Program,
+    scheme: Scheme,
+    samples: Iterable[Sample] | None = None,
+    method: Method | None = None,
+    tell: Progress | None = None,
+) -> Quantised:
     """The program with its weights, and what the mode asks for besides, in fewer bits.
 
     `samples`: inputs by public name, on which the float program is run to see its ranges; each is taken once.
@@ -128,7 +158,11 @@ def quantise(program: Program, scheme: Scheme, samples: Iterable[Sample] | None 
             remedy="choose one with --signature",
         )
     first: list[Sample] = []
-    seen = Observations(0, {}, {}) if samples is None else _observe(program, _keeping_first(samples, first), tell)
+    seen = (
+        Observations(0, {}, {})
+        if samples is None
+        else _observe(program, _keeping_first(samples, first), Watch(watchable(program), method or Method()), tell)
+    )
     if samples is None and (missing := missing_ranges(program, scheme, {})):
         raise OptionError(
             f"--quantize {scheme.mode} needs the ranges of what is computed",
@@ -138,7 +172,9 @@ def quantise(program: Program, scheme: Scheme, samples: Iterable[Sample] | None 
     plan = decide_integers(program, scheme, seen.ranges)
     made = apply_plan(program, plan)
     notices = (*_tell_integers(made, plan, seen), *plan.notices)
-    return Quantised(made, plan, notices, first[0] if first else None)
+    about = samples.as_dict() if isinstance(samples, Samples) else None
+    notices = (*notices, *(samples.notices if isinstance(samples, Samples) else ()))
+    return Quantised(made, plan, notices, first[0] if first else None, about)
 
 
 def _keeping_first(samples: Iterable[Sample], kept: list[Sample]) -> Iterator[Sample]:
@@ -148,7 +184,7 @@ def _keeping_first(samples: Iterable[Sample], kept: list[Sample]) -> Iterator[Sa
         yield sample
 
 
-def _observe(program: Program, samples: Iterable[Sample], tell: Progress | None) -> Observations:
+def _observe(program: Program, samples: Iterable[Sample], watch: Watch, tell: Progress | None) -> Observations:
     """Run the float program in LiteRT on each sample, every operator by itself, and look at all that it computes."""
     if missing := litert.available():
         raise OptionError("calibration runs the float model in LiteRT, which is not here", why=missing)
@@ -161,7 +197,7 @@ def _observe(program: Program, samples: Iterable[Sample], tell: Progress | None)
                 model.run(sample)
                 return model.tensors()
 
-            return observe(run, samples, Watch(watchable(program)), tell)
+            return observe(run, samples, watch, tell)
 
 
 def float_operators(program: Program) -> Counter[str]:

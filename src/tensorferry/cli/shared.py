@@ -145,6 +145,22 @@ QUANTISATION = stack(
         "uint8, uint16, float16 (weights, or with =PATTERN those whose names fit). May be repeated, for each kind of target.",
     ),
     click.option(
+        "--calibrate",
+        metavar="PATH",
+        help="For int8 and int16x8: samples that show the ranges of what is computed. A folder of pictures, .npy, .npz or .csv.",
+    ),
+    click.option("--calibration-samples", type=click.IntRange(1), metavar="N", help="Samples to take of them, evenly; 200."),
+    click.option(
+        "--calibration-method",
+        metavar="METHOD",
+        default="minmax",
+        show_default=True,
+        help="How ranges are made of what is seen: minmax, percentile, entropy or mse.",
+    ),
+    click.option("--percentile", default=99.99, show_default=True, help="Percent of the values within each end of a range."),
+    click.option("--picture-fit", default="stretch", show_default=True, help="stretch, letterbox or crop."),
+    click.option("--colour-order", default="rgb", show_default=True, help="rgb or bgr: the order that the model was trained with."),
+    click.option(
         "--io-dtype",
         metavar="TYPE",
         default="float32",
