@@ -28,13 +28,6 @@ FORMS = {"keras": ("h5", "keras", "export"), "tf_keras": ("h5", "keras", "save")
 TOLERANCE = 1e-4
 
 NOT_YET = {
-    "tf-idf of tf_keras is not read yet": {
-        "IntegerLookup, tf-idf-tf_keras-h5",
-        "IntegerLookup, tf-idf-tf_keras-keras",
-    },
-    "the kernel lies in two places of the .keras file": {
-        "SpectralNormalization-keras-keras",
-    },
     "Keras itself does not save this, or draws random numbers in it": {
         "augmentation of Keras 3-keras-h5",
         "augmentation-keras-export",

@@ -42,9 +42,10 @@ class Call:
 class Config(dict[str, Any]):
     """A layer's config with questions that check the answer: SourceError names the layer."""
 
-    def __init__(self, given: Mapping[str, Any], layer: str = "") -> None:
+    def __init__(self, given: Mapping[str, Any], layer: str = "", release: int = 2) -> None:
         super().__init__(given)
         self.layer = layer
+        self.release = release
 
     def wrong(self, key: str, wanted: str) -> SourceError:
         shown = repr(self.get(key))[:60]
@@ -146,11 +147,16 @@ class Layer:
     @property
     def release(self) -> int:
         """1, 2 or 3: the release whose meaning the config has. TensorFlow.js, and what says nothing, write configs of Keras 2."""
-        return int(self.version[0]) if self.version[:1] in ("1", "2", "3") and self.version[1:2] in (".", "") else 2
+        return release_of(self.version)
 
     @property
     def trainable(self) -> bool:
         return self.config.get("trainable") is not False
+
+
+def release_of(version: str) -> int:
+    """The release that a version as the source says it belongs to."""
+    return int(version[0]) if version[:1] in ("1", "2", "3") and version[1:2] in (".", "") else 2
 
 
 @dataclass(slots=True)

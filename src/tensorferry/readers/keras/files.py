@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,13 +116,12 @@ def assign_weights(model: KerasModel, file: Hdf5) -> None:
     if folders is None:
         raise SourceError(f"'{file.file.path}' holds no weights of a Keras model", why=f"it has {', '.join(file.names('')[:5])}")
 
-    def folder(path: str) -> Sequence[Tensor] | None:
+    def folder(path: str) -> Mapping[str, Tensor] | None:
         if folders != "layers":
             path = re.sub(r"(^|/)layers/", rf"\1{folders}/", path)
         if file.group(f"{path}/vars") is None:
             return None
-        count = len(file.names(f"{path}/vars"))
-        return [file.tensor(f"{path}/vars/{number}") for number in range(count)]
+        return {name: file.tensor(f"{path}/vars/{name}") for name in file.names(f"{path}/vars")}
 
     assign_filed(model, folder)
 

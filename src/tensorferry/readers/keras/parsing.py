@@ -9,7 +9,17 @@ from typing import Any
 from tensorferry.errors import SourceError
 from tensorferry.readers.keras import registry
 from tensorferry.readers.keras.ancient import modernise
-from tensorferry.readers.keras.description import EXPORT, Call, Config, KerasModel, Layer, TensorRef, flatten, replace_leaves
+from tensorferry.readers.keras.description import (
+    EXPORT,
+    Call,
+    Config,
+    KerasModel,
+    Layer,
+    TensorRef,
+    flatten,
+    release_of,
+    replace_leaves,
+)
 
 _NETWORKS = frozenset({"Model", "Functional"})
 _DEEPEST = 40
@@ -73,7 +83,7 @@ def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
         return parse_layer({**given, "class_name": "Functional"}, version, depth)
     name = str(given.get("name") or config.get("name") or class_name.lower())
     modern, changed = modernise(class_name, config)
-    layer = Layer(name, modern, Config(changed, name), str(module), given=config, version=version, depth=depth)
+    layer = Layer(name, modern, Config(changed, name, release_of(version)), str(module), given=config, version=version, depth=depth)
     if not module and layer.release == 3 and "trainable" not in config and registry.find(f"ops.{class_name}") is not None:
         layer.module = "keras.ops"  # HDF5 files of Keras 3 name no modules; but layers whose name is taken say if they are trained
     if layer.kind.startswith("ops."):  # whose arguments are called what those of layers were called once

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 class Slot:
     """A weight that a layer has: its role, with the attributes that lead to it (`cell/kernel`), and whether it is trained.
 
-    Keras keeps weights that are not trained behind all that are.
+    Keras keeps weights that are not trained behind all that are. `named`: in Keras 3's form it bears its role's name instead of a
+    number. `filed`: only files of that form have it; `listed`: only the others.
     """
 
     path: str
     trainable: bool = True
+    named: bool = False
+    filed: bool = True
+    listed: bool = True
 
 
 Slots = Sequence[str | Slot]

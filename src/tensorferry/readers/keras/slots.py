@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tensorferry.errors import SourceError
 from tensorferry.readers.keras import registry
 from tensorferry.readers.keras.description import EXPORT, KerasModel, Layer, snake_case
+from tensorferry.readers.keras.registry import Slot
 from tensorferry.tensor import Tensor
 
 Named = tuple[str, Tensor]
@@ -33,13 +34,14 @@ _PYTHON_NAMES = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAtte
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A weight's place: the layer that owns it, its role there, whether it is trained, its folder and number in Keras 3's form."""
+    """A weight's place: the layer that owns it, its role there, whether it is trained, its folder and name in Keras 3's form."""
 
     owner: Layer
     role: str
     trainable: bool
     folder: str
-    number: int
+    name: str
+    slot: Slot
 
 
 def check_known(model: KerasModel) -> None:
@@ -79,10 +81,11 @@ def places(layer: Layer, folder: str) -> Iterator[Place]:
     numbers: dict[str, int] = {}
     slots = rule.slots(layer.config) if rule is not None else []
     for slot in sorted(slots, key=lambda slot: not slot.trainable):
-        inner, _, _role = slot.path.rpartition("/")
+        inner, _, role = slot.path.rpartition("/")
         number = numbers.get(inner, 0)
-        numbers[inner] = number + 1
-        yield Place(layer, slot.path, slot.trainable and layer.trainable, f"{folder}/{inner}" if inner else folder, number)
+        numbers[inner] = number + (slot.filed and not slot.named)
+        name = role if slot.named else str(number)
+        yield Place(layer, slot.path, slot.trainable and layer.trainable, f"{folder}/{inner}" if inner else folder, name, slot)
     for role, child in layer.children.items():
         yield from places(child, f"{folder}/{role}")
 
@@ -120,7 +123,7 @@ def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> N
     if lost:
         raise SourceError(f"the file holds weights of layers that the model does not have: {_listed(lost)}")
     for layer in model.layers:
-        wanted = list(places(layer, ""))
+        wanted = [place for place in places(layer, "") if place.slot.listed]
         wanted = [place for place in wanted if place.trainable] + [place for place in wanted if not place.trainable]
         found = groups.get(layer.name, ())
         if len(found) != len(wanted):
@@ -130,17 +133,18 @@ def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> N
             place.owner.weights[place.role] = tensor
 
 
-def assign_filed(model: KerasModel, folder: Callable[[str], Sequence[Tensor] | None]) -> None:
-    """Give each layer its weights from Keras 3's folders: `folder` has the numbered tensors of a path; None: there is none."""
+def assign_filed(model: KerasModel, folder: Callable[[str], Mapping[str, Tensor] | None]) -> None:
+    """Give each layer its weights from Keras 3's folders: `folder` has the tensors of a path by name; None: there is none."""
     wanted: dict[str, list[Place]] = {}
     for place in places_of_model(model, ""):
-        wanted.setdefault(place.folder, []).append(place)
+        if place.slot.filed:
+            wanted.setdefault(place.folder, []).append(place)
     for path, those in wanted.items():
         found = folder(path) or folder(_as_private(path))
-        if found is None or len(found) != len(those):
+        if found is None or set(found) != {place.name for place in those}:
             raise _wrong_count(path, 0 if found is None else len(found), [place.role for place in those])
         for place in those:
-            place.owner.weights[place.role] = found[place.number]
+            place.owner.weights[place.role] = found[place.name]
 
 
 def _as_private(path: str) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 from tensorferry.ir import Value
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import EXPORT, Config
-from tensorferry.readers.keras.registry import layer
+from tensorferry.readers.keras.registry import Slot, Slots, layer
 from tensorferry.tensor import Array, DType
 
 _MODES = ("int", "one_hot", "multi_hot", "binary", "count", "tf_idf", "tf-idf")
-_CUT = (
+CUT = (
     "look the words up outside of the model: save the part that begins with the numbers "
     "(keras.Model(lookup_layer.output, model.output)) and convert that"
 )
@@ -75,7 +75,7 @@ def discretization(build: Builder, config: Config, inputs: Sequence[Value]) -> V
 def hashing(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """A number of a bin for each word or number."""
     if config.get("salt") is not None:
-        raise build.unsupported("its hash is salted (SipHash), which no target computes", _CUT)
+        raise build.unsupported("its hash is salted (SipHash), which no target computes", CUT)
     bins, mask = config.integer("num_bins"), config.get("mask_value")
     x = inputs[0]
     words = x if x.dtype is DType.STRING else build.add("AsString", (x,))
@@ -92,7 +92,7 @@ def hashing(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
 # -- tables --------------------------------------------------------------------------------------------------------
 
 
-class _Vocabulary:
+class Vocabulary:
     """A lookup layer's table: which token has which number."""
 
     def __init__(self, build: Builder, config: Config) -> None:
@@ -138,20 +138,33 @@ def vocabulary_in_assets(build: Builder, text: bool) -> list[Any]:
     """The words of the layer's file of assets."""
     raw = build.layer.assets.get("vocabulary.txt")
     if raw is None:
-        raise build.unsupported("its vocabulary is neither in its config nor in the file's assets", "save it as .keras, or " + _CUT)
+        raise build.unsupported("its vocabulary is neither in its config nor in the file's assets", "save it as .keras, or " + CUT)
     lines = raw.decode("utf-8", "surrogateescape").split("\n")
     lines = lines[:-1] if lines and not lines[-1] else lines
     return [line if text else int(line) for line in lines]
 
 
-@layer("IntegerLookup", "StringLookup")
+def lookup_weights(config: Config, folder: str = "") -> Slots:
+    """How rare each token is, which only Keras 3's own form and Keras 2 keep as a weight."""
+    if config.get("output_mode") not in ("tf_idf", "tf-idf"):
+        return []
+    return [Slot(f"{folder}idf_weights", trainable=False, named=True, listed=config.release == 2)]
+
+
+@layer("IntegerLookup", "StringLookup", weights=lookup_weights)
 def lookup(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
     """Each token's number, or the vector of all that are there."""
-    words = _Vocabulary(build, config)
+    words = Vocabulary(build, config)
     return invert(build, words, inputs[0]) if config.flag("invert") else find(build, words, inputs[0])
 
 
-def find(build: Builder, words: _Vocabulary, x: Value) -> Value:
+def find(build: Builder, words: Vocabulary, x: Value) -> Value:
+    """Numbers of tokens, or the vector of all that are there."""
+    found = numbers(build, words, x)
+    return found if words.mode == "int" else counted(build, words, found)
+
+
+def numbers(build: Builder, words: Vocabulary, x: Value) -> Value:
     """Numbers of tokens."""
     x = x if words.text else build.cast(x, DType.INT64)
     missing = words.first_unknown if words.unknown == 1 else -1
@@ -164,18 +177,20 @@ def find(build: Builder, words: _Vocabulary, x: Value) -> Value:
         found = build.add("SelectV2", (build.add("Equal", (x, key)), hidden, found))
     if words.unknown > 1:
         found = _spread_unknown(build, words, x, found)
-    if words.mode == "int":
-        return found
-    if words.mode in ("tf_idf", "tf-idf") and build.layer.release == 2:
-        raise build.unsupported("the weights of its words (tf-idf) are not read right from Keras 2 yet", EXPORT)
-    made = encode(build, found, "count" if words.mode in ("tf_idf", "tf-idf") else words.mode, words.depth)
-    return build.add("Mul", (made, _weights(build, words))) if words.mode in ("tf_idf", "tf-idf") else made
+    return found
 
 
-def _spread_unknown(build: Builder, words: _Vocabulary, x: Value, found: Value) -> Value:
+def counted(build: Builder, words: Vocabulary, found: Value) -> Value:
+    """Numbers of tokens as vectors; those below 0 count nothing."""
+    if words.mode not in ("tf_idf", "tf-idf"):
+        return encode(build, found, words.mode, words.depth)
+    return build.add("Mul", (encode(build, found, "count", words.depth), _weights(build, words)))
+
+
+def _spread_unknown(build: Builder, words: Vocabulary, x: Value, found: Value) -> Value:
     """Several numbers for tokens that are not known: by their remainder, or by the hash of their letters."""
     if build.config.get("salt") is not None or (not words.text and build.config.get("oov_method") == "farmhash"):
-        raise build.unsupported("tokens that it does not know get numbers by a hash that no target computes", _CUT)
+        raise build.unsupported("tokens that it does not know get numbers by a hash that no target computes", CUT)
     if words.text:
         place = build.add("StringToHashBucketFast", (x,), {"num_buckets": words.unknown})
     else:
@@ -184,19 +199,24 @@ def _spread_unknown(build: Builder, words: _Vocabulary, x: Value, found: Value) 
     return build.add("SelectV2", (build.add("Equal", (found, build.constant(-1, DType.INT64))), place, found))
 
 
-def _weights(build: Builder, words: _Vocabulary) -> Value:
+def _weights(build: Builder, words: Vocabulary) -> Value:
     """How rare each token is; tokens that are not known get the mean, tokens to come nothing."""
+    made = np.zeros(words.depth)
+    role = next((each for each in build.layer.weights if each.endswith("idf_weights")), None)
+    if role is not None:
+        kept = build.tensor(role).array().reshape(-1)[: words.depth]
+        made[: kept.size] = kept
+        return build.constant(made, name="idf_weights")
     given = words.config.get("idf_weights")
     if not isinstance(given, list) or len(given) != len(words.tokens):
         raise build.unsupported("its idf_weights are not in its config", EXPORT)
     known = np.asarray(given, np.float64)
-    made = np.zeros(words.depth)
     made[: words.start] = known.mean() if known.size else 0.0
     made[words.start : words.start + known.size] = known
     return build.constant(made, name="idf_weights")
 
 
-def invert(build: Builder, words: _Vocabulary, x: Value) -> Value:
+def invert(build: Builder, words: Vocabulary, x: Value) -> Value:
     """Tokens of numbers."""
     dtype = DType.STRING if words.text else DType.INT64
     other = words.config.get("oov_token", "[UNK]" if words.text else -1)
@@ -213,14 +233,3 @@ def _look_up(build: Builder, x: Value, default: Value, keys: Array, values: Arra
     number = 2 * sum(node.op == "TableLookup" for node in build.graph.nodes)
     operands = [build.constant(each, DType.STRING if each.dtype == object else DType.INT64, "table") for each in (keys, values)]
     return build.add("TableLookup", (x, default, *operands), {"table": number})
-
-
-@layer("TextVectorization")
-def text_vectorization(build: Builder, config: Config, inputs: Sequence[Value]) -> Value:
-    """Words that are single tokens already; sentences are taken apart by ops that no target has."""
-    if config.get("split") is not None or config.get("standardize") is not None or config.get("ngrams") is not None:
-        what = ", ".join(f"{key}={config[key]!r}" for key in ("standardize", "split", "ngrams") if config.get(key) is not None)
-        raise build.unsupported(f"it takes sentences apart ({what}), for which the targets have no ops", _CUT)
-    own = {"mask_token": "", "oov_token": "[UNK]", "num_oov_indices": 1, "vocabulary_dtype": "string"}
-    words = _Vocabulary(build, Config({**config, **own}, build.layer.name))
-    return find(build, words, inputs[0])

@@ -170,7 +170,13 @@ def _wrapped(owner: Layer) -> dict[str, Layer]:
     return {"layer": parse_layer(owner.config.get("layer"), owner.version, 1)}
 
 
-@layer("SpectralNormalization", weights=[Slot("vector_u", trainable=False)], children=_wrapped, keeps_mask=True)
+def _spectral_weights(config: Config) -> Slots:
+    """Keras 3's own form has the kernel a second time, as the wrapper's."""
+    again = [Slot("kernel", listed=False)] if config.release == 3 else []
+    return [*again, Slot("vector_u", trainable=False)]
+
+
+@layer("SpectralNormalization", weights=_spectral_weights, children=_wrapped, keeps_mask=True)
 def spectral_normalization(build: Builder, _config: Config, inputs: Sequence[Value]) -> Value:
     """The kernel is normalised as it is trained, and saved so."""
     made: Value = build.run(build.layer.children["layer"], [inputs[0]])
