@@ -115,6 +115,23 @@ def test_a_graph_model_of_ours_loads_in_a_page(tmp_path: Path) -> None:
         compare(answer["results"][0], wrong)
 
 
+def test_a_layers_model_of_ours_loads_in_a_page(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", reason="Keras, which makes the model, is not installed")
+    layers = keras.layers
+    image = keras.Input((8, 8, 3), name="image")
+    branch = layers.SpatialDropout2D(0.5)(layers.Conv2D(4, 3, activation="leaky_relu")(image))
+    turned = layers.Bidirectional(layers.LSTM(3))(layers.Conv1D(5, 2, padding="causal")(layers.Reshape((36, 4))(branch)))
+    pooled = layers.GlobalAveragePooling2D()(branch)
+    model = keras.Model(image, layers.Subtract(name="less")([layers.Dense(6)(pooled), turned]))
+    model.save(tmp_path / "net.keras")
+    (tmp_path / "site").mkdir()
+    tensorferry.convert(tmp_path / "net.keras", tmp_path / "site" / "our layers", to="tfjs-layers", shard_size=500, verify=False)
+    array = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    answer = in_chromium(tmp_path / "site", [("our layers/model.json", "tfjs-layers", {"image": array})])
+    assert "Chrom" in answer["browser"]
+    compare(answer["results"][0], [np.asarray(model(array))])
+
+
 @pytest.mark.skipif(not MODELS.is_dir() or tfjs.available() is not None, reason="the shared models or Node are not there")
 def test_the_page_reads_layers_models_as_node_does(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "kp_front_or_side", tmp_path / "site" / "pose")

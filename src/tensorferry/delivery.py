@@ -12,7 +12,8 @@ from typing import Any
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph
 from tensorferry.layersmodel.document import write_layers_model
-from tensorferry.layersmodel.names import give_names
+from tensorferry.layersmodel.names import give_names, tell_layers
+from tensorferry.layersmodel.records import Net
 from tensorferry.layersmodel.translation import tell_obstacles, translate
 from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
 from tensorferry.ops.spec import Declined
@@ -119,10 +120,14 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     if work.options.metadata and kind not in KINDS:
         said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
     if work.options.quantize and not work.options.ways_for(kind):
-        said.append(f"nothing is quantised in it: {', '.join(work.options.quantize)} is for other targets")
+        said.append(_for_others(work.options))
     if kind != "tflite" and card_of(work.options):
         said.append("labels, normalisation, name and author are not written: they are metadata of TensorFlow Lite files")
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
+
+
+def _for_others(options: Options) -> str:
+    return f"nothing is quantised in it: {', '.join(options.quantize or ())} is for other targets"
 
 
 # -- TensorFlow Lite and TensorFlow.js -----------------------------------------------------------------------------
@@ -183,19 +188,24 @@ def _deliver_tfjs(graph: Graph, stage: Stage, options: Options) -> Delivered:
     _settle_control_flow(graph, options, "tfjs")
     tell_states(graph)
     extra = {key: _read_json(path) for key, path in options.metadata.items()}
-    ways = options.ways_for("tfjs")
     facts = write_tfjs(
         graph,
         stage.path,
         shard_size=options.shard_size,
         metadata=extra,
         fallback=js_fallback(custom=options.allow_custom),
-        reduction=Reduction([WeightRule(*each) for each in ways], options.keep_float) if ways else None,
+        reduction=_reduction(options),
     )
     oldest = oldest_release(facts.operators, halves="float16" in facts.stored)
     runtime = f"TensorFlow.js {oldest} and later" if oldest else ""
-    quantised = WebQuantised(facts.stored) if ways else None
+    quantised = WebQuantised(facts.stored) if options.ways_for("tfjs") else None
     return Delivered(facts.nbytes, facts.files, facts.operators, facts.custom, facts.notices, runtime, quantised)
+
+
+def _reduction(options: Options) -> Reduction | None:
+    """What is asked of the weights of either kind of model of TensorFlow.js."""
+    ways = options.ways_for("tfjs")
+    return Reduction([WeightRule(*each) for each in ways], options.keep_float) if ways else None
 
 
 def _deliver_layers(work: Work, stage: Stage) -> Delivered:
@@ -217,14 +227,30 @@ def _deliver_layers(work: Work, stage: Stage) -> Delivered:
         extra = {key: _read_json(path) for key, path in options.metadata.items()}
         try:
             facts = write_layers_model(
-                net, stage.path, producer=graph.facts.producer, shard_size=options.shard_size, metadata=extra
+                net,
+                stage.path,
+                producer=graph.facts.producer,
+                shard_size=options.shard_size,
+                metadata=extra,
+                reduction=_reduction(options),
             )
-            return Delivered(facts.nbytes, facts.files, facts.layers, notices=("a page loads it with tf.loadLayersModel",))
+            notices = (_LOADS, *_tell_options(net, options), *facts.notices)
+            quantised = WebQuantised(facts.stored) if options.ways_for("tfjs-layers") else None
+            return Delivered(facts.nbytes, facts.files, facts.layers, notices=notices, quantised=quantised)
         except Declined as error:
             obstacle = str(error)
     delivered = deliver(work, stage, "tfjs")
     notice = f"written as a graph-model, which a page loads with tf.loadGraphModel, not as a layers-model: {obstacle}"
     return replace(delivered, notices=(notice, *delivered.notices))
+
+
+_LOADS = "a page loads it with tf.loadLayersModel"
+
+
+def _tell_options(net: Net, options: Options) -> list[str]:
+    """What becomes of options that layers know little of."""
+    said = [tell_layers(net)] if options.keep_names else []
+    return said + ([_for_others(options)] if options.quantize and not options.ways_for("tfjs-layers") else [])
 
 
 def _why_no_layers(graph: Graph, options: Options) -> str:

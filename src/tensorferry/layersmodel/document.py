@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tensorferry import __version__
 from tensorferry.layersmodel.records import Net, Ref, WebLayer
+from tensorferry.writers.tfjs_quantised import Quantised, Reduction, quantise_weights
 from tensorferry.writers.tfjs_weights import ShardWriter, Weight, plan_weight, shard_names
 
 _FORM = "tfjs-layers 4.22.0"
@@ -24,14 +25,29 @@ class LayersFacts:
     files: tuple[str, ...]
     nbytes: int
     layers: Mapping[str, int]
+    notices: tuple[str, ...] = ()
+    stored: Mapping[str, int] = field(default_factory=dict)
+    """Of quantised weights: how many as which type."""
 
 
 def write_layers_model(
-    net: Net, folder: Path, *, producer: str = "", shard_size: int = 0, metadata: Mapping[str, Any] | None = None
+    net: Net,
+    folder: Path,
+    *,
+    producer: str = "",
+    shard_size: int = 0,
+    metadata: Mapping[str, Any] | None = None,
+    reduction: Reduction | None = None,
 ) -> LayersFacts:
-    """Write the model into an existing folder. `producer` is the program that made the source; raises Declined for a weight that
-    TensorFlow.js cannot hold, before anything is written."""
-    weights = list(_weights(net))
+    """Write the model into an existing folder; parameters as of `write_tfjs`, `producer` is the program that made the source.
+
+    Raises Declined for a weight that TensorFlow.js cannot hold, before anything is written.
+    """
+    quantised = Quantised(list(_weights(net)))
+    if reduction is not None:
+        filters = {each.name for each in quantised.weights if each.name.endswith("/depthwise_kernel")}
+        quantised = quantise_weights(quantised.weights, reduction, filters)
+    weights = quantised.weights
     total = sum(weight.nbytes for weight in weights)
     shards = shard_names(total, shard_size)
     with ShardWriter(folder, shards, shard_size) as writer:
@@ -50,9 +66,8 @@ def write_layers_model(
     text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
     (folder / "model.json").write_bytes(text)
     counts = Counter(layer.class_name for layer in net.everything() if layer.class_name != "InputLayer")
-    return LayersFacts(
-        ("model.json", *shards), len(text) + total, dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    )
+    layers = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return LayersFacts(("model.json", *shards), len(text) + total, layers, tuple(quantised.notices), quantised.stored)
 
 
 def _weights(net: Net) -> Iterator[Weight]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from tensorferry.layersmodel.records import Net, Ref, WebLayer, call
 
-_VALID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
-"""What the name of a layer with weights has to look like."""
+_VALID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*")
+"""What the name of a layer has to look like, for those of tensors and weights are made of it."""
 
 _OBJECT = frozenset(
     (
@@ -27,6 +27,9 @@ def give_names(net: Net, inputs: Sequence[str], outputs: Sequence[str]) -> str:
 
     Returns what cannot be named, or nothing.
     """
+    invalid = [name for name in (*inputs, *outputs) if not _VALID.fullmatch(name)]
+    if invalid:
+        return f"TensorFlow.js takes no layer of the name '{invalid[0]}'"
     impossible = [name for name in (*inputs, *outputs) if name in _OBJECT]
     if impossible:
         return f"'{impossible[0]}' means something else in JavaScript"
@@ -35,7 +38,7 @@ def give_names(net: Net, inputs: Sequence[str], outputs: Sequence[str]) -> str:
     for layer, name in zip(net.inputs, inputs, strict=True):
         layer.name = name
     for index, (ref, name) in enumerate(zip(net.outputs, outputs, strict=True)):
-        if ref.layer.name or not _may_bear(net, ref, name):
+        if ref.layer.name or not _may_bear(net, ref):
             net.outputs[index] = call(net.add(WebLayer("Activation", {"activation": "linear"}, name)), [ref])
         net.outputs[index].layer.name = name
     taken = {*inputs, *outputs, *_OBJECT}
@@ -46,10 +49,10 @@ def give_names(net: Net, inputs: Sequence[str], outputs: Sequence[str]) -> str:
     return ""
 
 
-def _may_bear(net: Net, ref: Ref, name: str) -> bool:
-    """Whether the layer gives this output alone, and its name would do for its weights."""
+def _may_bear(net: Net, ref: Ref) -> bool:
+    """Whether the layer gives this output alone, and gives it first."""
     several = any(other.layer is ref.layer and other != ref for other in net.outputs)
-    return not several and ref.call == 0 and ref.output == 0 and (not ref.layer.weights or bool(_VALID.fullmatch(name)))
+    return not several and ref.call == 0 and ref.output == 0
 
 
 def _free(wanted: str, taken: set[str]) -> str:
@@ -59,3 +62,9 @@ def _free(wanted: str, taken: set[str]) -> str:
         number += 1
         name = f"{plain}_{number}"
     return name
+
+
+def tell_layers(net: Net) -> str:
+    """Which layers of the source bear another name now."""
+    changed = [f"'{layer.wanted}' is '{layer.name}'" for layer in net.everything() if layer.name != layer.wanted]
+    return f"names of layers that changed: {', '.join(changed)}" if changed else "all layers keep their names"

@@ -252,7 +252,18 @@ def _parse_ports(given: Any, known: set[str], name: str) -> Any:
 
 
 def _number_from_zero(model: KerasModel) -> None:
-    """Count the calls of nested models from 0: in TensorFlow's Keras the first is the one that the nested model was made by."""
+    """Count the calls of nested models from 0: in TensorFlow's Keras the first is the one that the nested model was made by.
+
+    Keras 3 counts that one where it names the outputs, and nowhere else.
+    """
+    networks = {
+        layer.name for layer in model.layers if layer.release == 3 and layer.model is not None and not layer.model.sequential
+    }
+
+    def without_own(ref: TensorRef) -> TensorRef:
+        return TensorRef(ref.layer, ref.call - 1, ref.output) if ref.layer in networks and ref.call else ref
+
+    model.outputs = replace_leaves(model.outputs, TensorRef, without_own)
     structures = [
         model.inputs,
         model.outputs,

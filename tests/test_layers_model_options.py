@@ -1,0 +1,254 @@
+"""What a user may ask of a layers-model: names, shards, metadata, fewer bits; what cannot be becomes a graph-model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorferry
+from tensorferry.errors import OptionError
+from tensorferry.report import Report
+from tensorferry.runtimes import tfjs
+
+pytestmark = pytest.mark.skipif(tfjs.available() is not None, reason=str(tfjs.available()))
+keras = pytest.importorskip("keras", reason="Keras, which makes the models, is not installed")
+pytest.importorskip("tensorflow", reason="TensorFlow, with which Keras computes, is not installed")
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+layers = keras.layers
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A small net with weights that are not zero."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3), name="image"),
+            layers.Conv2D(4, 3, bias_initializer="normal", name="first"),
+            layers.Flatten(),
+            layers.Dense(60, name="last"),
+        ]
+    )
+    model.save(tmp_path / "net.keras")
+    return tmp_path / "net.keras"
+
+
+def save(model: Any, path: Path) -> Path:
+    """With random numbers in place of all weights."""
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(0, 0.5, each.shape).astype(np.float32) for each in model.get_weights()])
+    model.save(path)
+    return path
+
+
+def convert(source: Path, **options: Any) -> tuple[Report, dict[str, Any]]:
+    folder = source.parent / "web"
+    report = tensorferry.convert(source, folder, to="tfjs-layers", **options)
+    return report, json.loads((folder / "model.json").read_text())
+
+
+def test_it_is_a_model_of_layers_and_proved(saved: Path) -> None:
+    report, document = convert(saved)
+    assert report.verified
+    target = report.targets[0]
+    assert target.kind == "tfjs-layers" and target.operators == {"Conv2D": 1, "Flatten": 1, "Dense": 1}
+    assert document["format"] == "layers-model" and document["generatedBy"].startswith("Keras 3.")
+    topology = document["modelTopology"]["model_config"]
+    assert topology["class_name"] == "Sequential"
+    assert topology["config"]["layers"][0]["config"]["batch_input_shape"] == [None, 8, 8, 3]
+    names = [weight["name"] for weight in document["weightsManifest"][0]["weights"]]
+    assert names == ["first/kernel", "first/bias", "last/kernel", "last/bias"]
+
+
+def test_a_changed_weight_is_noticed(saved: Path) -> None:
+    convert(saved, verify=False)
+    assert tensorferry.verify(saved, saved.parent / "web").checks[str(saved.parent / "web")].status == "verified"
+    (shard,) = (saved.parent / "web").glob("*.bin")
+    content = np.fromfile(shard, np.float32)
+    content[5] += 1
+    content.tofile(shard)
+    assert tensorferry.verify(saved, saved.parent / "web").checks[str(saved.parent / "web")].status == "failed"
+
+
+def test_shards_and_metadata_are_as_asked(saved: Path) -> None:
+    (saved.parent / "labels.json").write_text('["cat", "dog"]')
+    report, document = convert(saved, shard_size=5000, metadata={"labels": saved.parent / "labels.json"})
+    paths = document["weightsManifest"][0]["paths"]
+    total = sum(4 * math.prod(weight["shape"]) for weight in document["weightsManifest"][0]["weights"])
+    assert report.verified and len(paths) == -(-total // 5000) > 1
+    assert document["userDefinedMetadata"] == {"labels": ["cat", "dog"]}
+
+
+def test_weights_in_fewer_bits(saved: Path) -> None:
+    report, document = convert(saved, quantize="uint8")
+    kinds = {each["name"]: each.get("quantization", {}).get("dtype") for each in document["weightsManifest"][0]["weights"]}
+    assert kinds == {"first/kernel": "uint8", "first/bias": None, "last/kernel": "uint8", "last/bias": "float16"}
+    assert report.verified and report.targets[0].bytes < 20_000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rename": {"image": "picture"}}, "--rename"),
+        ({"outputs": "first"}, "--outputs"),
+        ({"inputs": "first"}, "--inputs"),
+        ({"input_shapes": {"image": (2, 8, 8, 3)}}, "--shape"),
+        ({"fixed": True}, "--fixed"),
+    ],
+)
+def test_what_changes_the_model_makes_a_graph_model(saved: Path, options: dict[str, Any], said: str) -> None:
+    report, document = convert(saved, **options)
+    assert document["format"] == "graph-model" and report.verified
+    assert f"not as a layers-model: {said} changes the model" in "\n".join(report.targets[0].notices)
+
+
+def test_a_graph_has_no_layers(tmp_path: Path) -> None:
+    from small_graphs import freeze, small_net  # noqa: PLC0415
+
+    source = freeze(tmp_path / "net.pb", small_net)
+    with pytest.raises(OptionError, match="only a Keras model") as caught:
+        tensorferry.convert(source, tmp_path / "web", to="tfjs-layers")
+    assert "--to tfjs" in caught.value.remedy
+    assert not (tmp_path / "web").exists()
+
+
+def test_all_layers_in_the_way_are_named_at_once(tmp_path: Path) -> None:
+    x = keras.Input((6, 4), name="steps")
+    y = layers.GRU(3, return_sequences=True, name="remember")(layers.GRU(4, return_sequences=True, name="begin")(x))
+    source = save(keras.Model(x, layers.GroupNormalization(1, name="even")(y)), tmp_path / "net.keras")
+    report, document = convert(source)
+    notice = next(each for each in report.targets[0].notices if "layers-model" in each)
+    assert document["format"] == "graph-model" and report.verified
+    assert "'begin', 'remember' (GRU)" in notice and "reset_after" in notice and "'even' (GroupNormalization)" in notice
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+
+def _equal_names() -> Any:
+    def part(name: str) -> Any:
+        return keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense"), layers.ReLU(name="curve")], name=name)
+
+    x = keras.Input((5,), name="x")
+    one, other = part("one"), part("other")
+    return keras.Model(x, [layers.Add(name="sum")([one(x), other(x)]), layers.Dense(2, name="dense")(one(x))])
+
+
+def _foreign_names() -> Any:
+    x = keras.Input((5,), name="x")
+    return keras.Model(x, layers.Dense(3, name="y")(layers.Dense(4, name="1 + 1")(layers.Dense(3, name="última capa")(x))))
+
+
+def _names_of_objects() -> Any:
+    x = keras.Input((5,), name="x")
+    return keras.Model(x, layers.Dense(3, name="y")(layers.Dense(4, name="constructor")(x)))
+
+
+def _one_layer_twice() -> Any:
+    x, y = keras.Input((5,), name="x"), keras.Input((5,), name="y")
+    shared = layers.Dense(5, name="shared")
+    return keras.Model([x, y], [shared(x), shared(shared(y))])
+
+
+def _late_first_call() -> Any:
+    """tfjs-layers makes the second call of the shared layer first: the other waits for a layer that is listed behind."""
+    x = keras.Input((5,), name="x")
+    shared = layers.Dense(5, name="shared")
+    waiting = layers.Dense(5, name="waiting", activation="tanh")
+    first = shared(waiting(x))
+    return keras.Model(x, [layers.Subtract(name="less")([first, shared(x)]), first])
+
+
+def _same_output_twice() -> Any:
+    x = keras.Input((5,), name="x")
+    y = layers.Dense(3, name="y")(x)
+    return keras.Model(x, [y, y])
+
+
+def _nested_twice() -> Any:
+    inner_x = keras.Input((5,), name="inner_x")
+    inner = keras.Model(inner_x, [layers.Dense(5, name="a")(inner_x), layers.Dense(5, name="b")(inner_x)], name="inner")
+    x = keras.Input((5,), name="x")
+    one, other = inner(x)
+    third, fourth = inner(one)
+    return keras.Model(x, [layers.Concatenate(name="all")([other, third]), fourth])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(_equal_names, _foreign_names, _names_of_objects, _one_layer_twice),
+        *(_late_first_call, _same_output_twice, _nested_twice),
+    ],
+    ids=lambda make: make.__name__[1:],
+)
+def test_names_and_calls(make: Callable[[], Any], tmp_path: Path) -> None:
+    model = make()
+    report, document = convert(save(model, tmp_path / "net.keras"))
+    assert document["format"] == "layers-model" and report.verified
+    inputs, outputs = tfjs.read_ports(tmp_path / "web")
+    assert list(inputs) == [port.name for port in report.inputs] and list(outputs) == [port.name for port in report.outputs]
+    random = np.random.default_rng(2)
+    arrays = [random.normal(0, 1, (2, 5)).astype(np.float32) for _ in model.inputs]
+    expected = model(arrays if len(arrays) > 1 else arrays[0])
+    found = tfjs.run(tmp_path / "web", dict(zip(inputs, arrays, strict=True))).outputs
+    for one, other in zip(found.values(), expected if isinstance(expected, list) else [expected], strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("x", "toString", "'toString' means something else in JavaScript"),
+        ("x", "última capa", "no layer of the name 'última capa'"),
+        ("日本", "y", "no layer of the name '日本'"),
+    ],
+)
+def test_names_that_tfjs_layers_does_not_take(first: str, last: str, said: str, tmp_path: Path) -> None:
+    x = keras.Input((5,), name=first)
+    report, document = convert(save(keras.Model(x, layers.Dense(3, name=last)(x)), tmp_path / "net.keras"))
+    assert document["format"] == "graph-model" and report.verified
+    assert said in "\n".join(report.targets[0].notices)
+
+
+# -- other sources -------------------------------------------------------------------------------------------------
+
+
+def test_architecture_and_weights_apart(saved: Path) -> None:
+    model = keras.saving.load_model(saved)
+    (saved.parent / "net.json").write_text(model.to_json())
+    model.save_weights(saved.parent / "net.weights.h5")
+    report, document = convert(saved.parent / "net.weights.h5", architecture=saved.parent / "net.json")
+    assert report.verified and document["format"] == "layers-model"
+
+
+def test_what_is_written_is_read_as_the_same_model(saved: Path) -> None:
+    convert(saved, verify=False)
+    difference = tensorferry.diff(saved, saved.parent / "web", run=True)
+    assert difference.same, difference
+
+
+REAL = {
+    "mlperf_vww_h5/vww_96.h5": "Functional",
+    "kdef_tiny_xception_h5/tiny_XCEPTION_KDEF.hdf5": "Functional",
+    "k3_kepler/best_model.keras": "Sequential",
+    "ml5_crepe": "Functional",
+    "kp_front_or_side": "Sequential",
+}
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the shared models are not there")
+@pytest.mark.parametrize("name", REAL)
+def test_real_models(name: str, tmp_path: Path) -> None:
+    report = tensorferry.convert(MODELS / name, tmp_path / "web", to="tfjs-layers")
+    assert report.verified
+    document = json.loads((tmp_path / "web" / "model.json").read_text())
+    assert document["format"] == "layers-model"
+    assert document["modelTopology"]["model_config"]["class_name"] == REAL[name]
