@@ -129,6 +129,14 @@ def test_all_layers_in_the_way_are_named_at_once(tmp_path: Path) -> None:
     assert "'begin', 'remember' (GRU)" in notice and "reset_after" in notice and "'even' (GroupNormalization)" in notice
 
 
+def test_what_acts_in_training_alone_is_left_out_and_told(tmp_path: Path) -> None:
+    x = keras.Input((5,))
+    source = save(keras.Model(x, layers.Dense(3, kernel_regularizer="l2")(x)), tmp_path / "net.keras")
+    report, document = convert(source)
+    assert report.verified and "regularizer" not in json.dumps(document)
+    assert any("regularisers and constraints are left out" in each for each in report.targets[0].notices)
+
+
 # -- names ---------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from tensorferry.ir import Graph
 from tensorferry.layersmodel.document import write_layers_model
 from tensorferry.layersmodel.names import give_names, tell_layers
 from tensorferry.layersmodel.records import Net
-from tensorferry.layersmodel.translation import tell_obstacles, translate
+from tensorferry.layersmodel.translation import acts_in_training, tell_obstacles, translate
 from tensorferry.naming import DEFAULT_SIGNATURE, tell_names
 from tensorferry.ops.spec import Declined
 from tensorferry.options import KINDS, TARGETS, Kind, Options
@@ -234,7 +234,7 @@ def _deliver_layers(work: Work, stage: Stage) -> Delivered:
                 metadata=extra,
                 reduction=_reduction(options),
             )
-            notices = (_LOADS, *_tell_options(net, options), *facts.notices)
+            notices = (_LOADS, *_tell_options(net, work), *facts.notices)
             quantised = WebQuantised(facts.stored) if options.ways_for("tfjs-layers") else None
             return Delivered(facts.nbytes, facts.files, facts.layers, notices=notices, quantised=quantised)
         except Declined as error:
@@ -247,9 +247,12 @@ def _deliver_layers(work: Work, stage: Stage) -> Delivered:
 _LOADS = "a page loads it with tf.loadLayersModel"
 
 
-def _tell_options(net: Net, options: Options) -> list[str]:
-    """What becomes of options that layers know little of."""
+def _tell_options(net: Net, work: Work) -> list[str]:
+    """What becomes of options that layers know little of, and of what only acts in training."""
+    options = work.options
     said = [tell_layers(net)] if options.keep_names else []
+    if acts_in_training(work.source.facts.tree):
+        said.append("regularisers and constraints are left out: they only act in training")
     return said + ([_for_others(options)] if options.quantize and not options.ways_for("tfjs-layers") else [])
 
 

@@ -157,6 +157,15 @@ def translate(model: KerasModel) -> tuple[Net, Sequence[Obstacle]]:
     return work.network(model), work.obstacles
 
 
+def acts_in_training(model: KerasModel) -> bool:
+    """Whether some layer has a regulariser or a constraint."""
+    return any(
+        given is not None and key.endswith(("_regularizer", "_constraint"))
+        for _path, layer in model.everything()
+        for key, given in layer.config.items()
+    )
+
+
 def tell_obstacles(obstacles: Sequence[Obstacle], most: int = 6) -> str:
     """What the layers are and why, by reason."""
     groups: dict[tuple[str, str], list[str]] = {}
