@@ -83,7 +83,7 @@ class Work:
 
     def told(self) -> tuple[str, ...]:
         """Notices that are not of one target alone."""
-        made = [graph for graph in (self._prepared, self._plain) if graph is not None]
+        made = [graph for graph in (self.source, self._prepared, self._plain) if graph is not None]
         return tuple(dict.fromkeys((*(each for graph in made for each in graph.notices), *self.notices)))
 
 
@@ -117,17 +117,20 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     said = [notice for notice in graph.notices if notice not in begun.notices]
     if work.options.keep_names:
         said.append(tell_names(work.source, graph, public=kind != "tflite"))
-    if work.options.metadata and kind not in KINDS:
-        said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
-    if work.options.quantize and not work.options.ways_for(kind):
-        said.append(_for_others(work.options))
-    if kind != "tflite" and card_of(work.options):
-        said.append("labels, normalisation, name and author are not written: they are metadata of TensorFlow Lite files")
+    said += _tell_unused(work.options, kind)
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
-def _for_others(options: Options) -> str:
-    return f"nothing is quantised in it: {', '.join(options.quantize or ())} is for other targets"
+def _tell_unused(options: Options, kind: Kind) -> list[str]:
+    """What is asked of other kinds of targets alone."""
+    said = []
+    if options.metadata and kind not in (*KINDS, *WEB):
+        said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
+    if options.quantize and not options.ways_for(kind):
+        said.append(f"nothing is quantised in it: {', '.join(options.quantize)} is for other targets")
+    if kind != "tflite" and card_of(options):
+        said.append("labels, normalisation, name and author are not written: they are metadata of TensorFlow Lite files")
+    return said
 
 
 # -- TensorFlow Lite and TensorFlow.js -----------------------------------------------------------------------------
@@ -253,7 +256,7 @@ def _tell_options(net: Net, work: Work) -> list[str]:
     said = [tell_layers(net)] if options.keep_names else []
     if acts_in_training(work.source.facts.tree):
         said.append("regularisers and constraints are left out: they only act in training")
-    return said + ([_for_others(options)] if options.quantize and not options.ways_for("tfjs-layers") else [])
+    return said + _tell_unused(options, "tfjs-layers")
 
 
 def _why_no_layers(graph: Graph, options: Options) -> str:
