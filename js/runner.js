@@ -199,6 +199,72 @@ async function answer(request, payloads) {
   model.dispose();
 }
 
+// Models that are timed stay loaded, with their inputs: the next request for the same one goes on where the last ended.
+const timed = new Map();
+
+async function timedModel(request, payloads) {
+  if (timed.has(request.model)) return timed.get(request.model);
+  const before = process.memoryUsage().rss;
+  const start = performance.now();
+  const model = await loadModel(request.model);
+  const entry = {model, before, inputs: {}, load: performance.now() - start};
+  request.inputs.forEach((each, index) => entry.inputs[each.name] = makeTensor(each, payloads[index]));
+  entry.first = await runOnce(entry);
+  timed.set(request.model, entry);
+  return entry;
+}
+
+// Milliseconds until all outputs can be read.
+async function runOnce({model, inputs}) {
+  tf.engine().startScope();
+  try {
+    const start = performance.now();
+    const results = [await model.run(inputs, model.public)].flat();
+    await Promise.all(results.map((each) => each.data()));
+    return performance.now() - start;
+  } finally {
+    tf.engine().endScope();
+  }
+}
+
+// Kernels in the order they first ran: how often in one run, and their milliseconds in each run that was watched.
+async function profile(entry, runs) {
+  const found = new Map();
+  for (let run = 0; run < runs; run++) {
+    const {kernels} = await tf.profile(() => runOnce(entry).then(() => tf.scalar(0)));
+    for (const {name, kernelTimeMs} of kernels.filter((each) => !each.name.endsWith('__op'))) { // those stand for the op around a kernel
+      if (!found.has(name)) found.set(name, {name, count: 0, times: []});
+      const kernel = found.get(name);
+      if (run === 0) kernel.count++;
+      kernel.times[run] = (kernel.times[run] ?? 0) + kernelTimeMs;
+    }
+  }
+  return [...found.values()];
+}
+
+async function time(request, payloads) {
+  await chooseBackend(request.backend);
+  const entry = await timedModel(request, payloads);
+  const {runs, seconds, profiled} = request.time;
+  const times = [];
+  for (const end = performance.now() + seconds * 1000; times.length < runs && (times.length === 0 || performance.now() < end);) {
+    times.push(await runOnce(entry));
+  }
+  send({
+    backend: tf.getBackend(),
+    version: tf.version_core,
+    node: process.version,
+    milliseconds: entry.load,
+    outputs: [],
+    modelInputs: entry.model.inputs,
+    modelOutputs: entry.model.outputs,
+    first: entry.first,
+    times,
+    kernels: await profile(entry, profiled),
+    memory: process.resourceUsage().maxRSS * 1024 - entry.before,
+  });
+}
+
 async function serve() {
   setWasmPaths(__dirname + path.sep);
   for (;;) {
@@ -207,6 +273,10 @@ async function serve() {
     const header = readExactly(0, new DataView(length.buffer).getUint32(0, true));
     const request = JSON.parse(new TextDecoder().decode(header));
     const payloads = request.inputs.map((each) => readExactly(0, each.bytes));
+    if (request.time) {
+      await time(request, payloads).catch((error) => send({error: String(error?.message ?? error), backend: tf.getBackend()}));
+      continue;
+    }
     tf.engine().startScope();
     try {
       await answer(request, payloads);

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from tensorferry.errors import FerryError
     from tensorferry.options import Options
     from tensorferry.report import Report, Verification
+    from tensorferry.timing import Bench, bench
 
 __all__ = [
+    "Bench",
     "FerryError",
     "Options",
     "Report",
     "Verification",
     "__version__",
     "assess",
+    "bench",
     "convert",
     "diff",
     "freeze",
@@ -35,6 +38,8 @@ __all__ = [
 
 _HOMES = {
     "assess": "conversion",
+    "bench": "timing",
+    "Bench": "timing",
     "convert": "conversion",
     "diff": "conversion",
     "freeze": "conversion",

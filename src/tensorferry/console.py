@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tensorferry.inspection import Inspection, NodeRow
     from tensorferry.quality.records import Quality
     from tensorferry.report import Frozen, Report, Verification
+    from tensorferry.timing import Bench
     from tensorferry.zoo.catalog import Built
     from tensorferry.zoo.fetching import Entry as KnownModel
     from tensorferry.zoo.fetching import Fetched
@@ -84,6 +85,9 @@ class Screen:
     def show_report(self, report: Report) -> None:
         framed = sys.stdout.isatty() and get_terminal_size().columns >= FRAME_WIDTH
         self._show("render_report", report, report.as_dict, framed=framed)
+
+    def show_bench(self, bench: Bench) -> None:
+        self._show("render_bench", bench, bench.as_dict, even_quiet=not bench.complete)
 
     def show_verification(self, verification: Verification) -> None:
         self._show("render_verification", verification, verification.as_dict, even_quiet=not verification.verified)

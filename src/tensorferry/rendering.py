@@ -23,6 +23,7 @@ from tensorferry.options import TARGETS
 from tensorferry.portrait import add_facts, clean
 from tensorferry.quality.records import Quality
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
+from tensorferry.timetable import render_bench  # noqa: F401 - found by its name
 from tensorferry.zoo.catalog import Built
 from tensorferry.zoo.fetching import Entry as KnownModel
 from tensorferry.zoo.fetching import Fetched

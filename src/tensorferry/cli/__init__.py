@@ -10,9 +10,10 @@ from tensorferry.cli.converting import convert, freeze, verify
 from tensorferry.cli.fetching import fetch
 from tensorferry.cli.looking import check, diff, inspect, quality
 from tensorferry.cli.program import app, main
+from tensorferry.cli.timing import bench
 from tensorferry.cli.zoo import zoo
 
 __all__ = ["app", "main"]
 
-for each in (inspect, check, diff, quality, convert, freeze, verify, zoo, fetch):
+for each in (inspect, check, diff, quality, convert, freeze, verify, bench, zoo, fetch):
     app.add_command(each)

@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -158,6 +159,23 @@ class LiteRtModel:
                 self._interpreter.set_tensor(slot.number, array)
             self._interpreter.invoke()
             return {slot.name: self._read(slot.number, slot.dtype) for slot in self.outputs}
+
+    def time(self, inputs: Mapping[str, Array], runs: int, seconds: float) -> list[float]:
+        """Milliseconds of at most `runs` further runs, in about so many seconds, at least one. Of a file's first signature, after
+        a first `run`: what is measured is the run alone, without handing over inputs and outputs."""
+        if self._runner is not None or not self._allocated:
+            raise FerryError(f"{NAME} times a file's first signature, after a first run")
+        arrays = {slot.number: self._fit(slot, inputs[slot.name]) for slot in self.inputs}
+        times: list[float] = []
+        with self._failing("cannot run"):
+            end = time.perf_counter() + seconds
+            while len(times) < runs and (not times or time.perf_counter() < end):
+                for number, array in arrays.items():
+                    self._interpreter.set_tensor(number, array)
+                start = time.perf_counter()
+                self._interpreter.invoke()
+                times.append((time.perf_counter() - start) * 1000)
+        return times
 
     def intermediates(self) -> dict[str, Array]:
         """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""

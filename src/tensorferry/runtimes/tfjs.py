@@ -57,6 +57,33 @@ class TfjsRun(Run):
     notices: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class TimingPlan:
+    """At most so many runs, in about so many seconds, at least one; then `profiled` runs in which kernels are watched."""
+
+    runs: int
+    seconds: float
+    profiled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TfjsTiming:
+    """Milliseconds: of loading, of the first run, of each run asked for; of kernels (name, count in a run, each run's sum).
+
+    `memory` is by how many bytes the process has grown at most since before the model was loaded.
+    """
+
+    runtime: str
+    load: float
+    first: float
+    times: tuple[float, ...]
+    kernels: tuple[tuple[str, int, tuple[float, ...]], ...]
+    memory: int
+
+
+_REBUILD = "install the package anew, or in a checkout: python scripts/build_js.py"
+
+
 def available() -> str | None:
     """None when a model can be run here, else the reason and the remedy."""
     if not _BUNDLE.is_file():
@@ -159,6 +186,30 @@ class Session:
                     self._stop()
                 notices = (f"the wasm backend cannot run the model: {error.why}",)
         return self._ask(model, feeds, wanted, nodes, "cpu" if self.backend == "auto" else self.backend, notices)
+
+    def time(self, path: str | os.PathLike[str], inputs: Mapping[str, Array], plan: TimingPlan) -> TfjsTiming:
+        """Run a model several times and measure. It stays loaded, and asking again goes on with it and its first inputs."""
+        if self.backend == "auto":
+            raise OptionError("name the backend that is to be timed", remedy="wasm or cpu")
+        model = _model_file(path)
+        feeds = [_Feed.of(name, array) for name, array in inputs.items()]
+        request = {
+            "model": str(model),
+            "backend": self.backend,
+            "inputs": [feed.header for feed in feeds],
+            "time": {"runs": plan.runs, "seconds": plan.seconds, "profiled": plan.profiled},
+        }
+        answer, _ = self._exchange(request, [feed.data for feed in feeds], model)
+        if "times" not in answer:
+            raise OptionError(f"{NAME} cannot be timed", why="its JavaScript part is older than this program", remedy=_REBUILD)
+        return TfjsTiming(
+            runtime=f"{NAME} {answer['version']} (Node {answer['node'].removeprefix('v')})",
+            load=answer["milliseconds"],
+            first=answer["first"],
+            times=tuple(answer["times"]),
+            kernels=tuple((each["name"], each["count"], tuple(each["times"])) for each in answer["kernels"]),
+            memory=int(answer["memory"]),
+        )
 
     def _ask(
         self,
