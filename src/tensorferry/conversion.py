@@ -18,7 +18,7 @@ from tensorferry.errors import FerryError, OptionError, UnsupportedError
 from tensorferry.ir import Graph, Port
 from tensorferry.naming import rename_ports
 from tensorferry.options import KINDS, Kind, Options, check_ways, kinds_of
-from tensorferry.origins import Origin, open_origin
+from tensorferry.origins import Origin, Share, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
@@ -327,8 +327,11 @@ class _Job:
                 facts = _source_facts(self.origin, graph)
             if self.options.calibrate is not None and "tflite" in kinds:
                 with self._step("check samples"):
-                    self.options = replace(self.options, calibrate=samples_of(graph, self.options))
-            work = Work(graph, self.options, _tell_drawn(graph))
+                    samples = samples_of(graph, self.options, self._counting("check samples"))
+                    if samples is not None:
+                        samples.watched_by = self._counting("calibrate")
+                    self.options = replace(self.options, calibrate=samples)
+            work = Work(graph, self.options, _tell_drawn(graph), self.progress)
             if any(kind in KINDS for kind in kinds):
                 with self._step("optimise"):
                     work.prepared()
@@ -338,6 +341,10 @@ class _Job:
             with self._step("put in place"):
                 commit_all(stages)
         return self._report(work, facts, targets, kinds, written, checks)
+
+    def _counting(self, name: str) -> Callable[[int, int | None], None]:
+        """Tells a step how many of how many samples are done."""
+        return lambda done, total: self.progress(Share(name, done, total, "samples"))
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tensorferry.ops.spec import Declined
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
-from tensorferry.quantising import Quantised, WebQuantised, method_of, quantise, scheme_of
+from tensorferry.quantising import Quantised, WebQuantised, budget_of, method_of, quantise, scheme_of
 from tensorferry.wire import tflite_metadata
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
@@ -62,6 +63,8 @@ class Work:
     source: Graph
     options: Options
     notices: list[str] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda _step: None
+    """Told what takes long within a step."""
     _prepared: Graph | None = None
     _plain: Graph | None = None
 
@@ -113,7 +116,8 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     if kind != "tflite" and graph.siblings:
         graph.notices.append(f"signature '{graph.signature}' alone is written: this kind of target gets one")
         graph.siblings.clear()
-    delivered = _WRITERS[kind](graph, stage, work.options)
+    write = partial(_deliver_tflite, tell=work.tell) if kind == "tflite" else _WRITERS[kind]
+    delivered = write(graph, stage, work.options)
     said = [notice for notice in graph.notices if notice not in begun.notices]
     if work.options.keep_names:
         said.append(tell_names(work.source, graph, public=kind != "tflite"))
@@ -141,7 +145,7 @@ def _signature_of(graph: Graph, options: Options) -> str:
     return graph.signature if graph.signature in options.rename.values() else DEFAULT_SIGNATURE
 
 
-def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
+def _deliver_tflite(graph: Graph, stage: Stage, options: Options, tell: Callable[[str], None]) -> Delivered:
     family = (graph, *graph.siblings)
     for each in family:
         pipelines.finish(each, "tflite")
@@ -156,7 +160,8 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options) -> Delivered:
     if card:
         describe_program(program, card)  # what does not fit is told before the work
     scheme = scheme_of(options)
-    quantised = None if scheme is None else quantise(program, scheme, options.calibrate, method_of(options))
+    within = budget_of(options, lambda trial: tell(f"try what stays float, trial {trial}"))
+    quantised = None if scheme is None else quantise(program, scheme, options.calibrate, method_of(options), within)
     program = program if quantised is None else quantised.program
     described = describe_program(program, card) if card else Described(b"", {})
     extra |= {tflite_metadata.BUFFER: described.metadata} if card else {}
@@ -380,7 +385,6 @@ def unknown_to_tensorflow(graph: Graph) -> tuple[str, ...]:
 
 
 _WRITERS: Mapping[Kind, Callable[[Graph, Stage, Options], Delivered]] = {
-    "tflite": _deliver_tflite,
     "tfjs": _deliver_tfjs,
     "graphdef": _deliver_graphdef,
     "graphdef-text": _deliver_text,

@@ -100,6 +100,9 @@ class Options:
     .npz, .csv), or an iterable or a function that gives them; `calibration_samples` of them at most. Ranges are made by
     `calibration_method`, `percentile` for the one of that name. `picture_fit`, `colour_order`: how pictures become inputs.
     `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
+    `max_error`: as many operators stay float as it takes to keep the outputs this near to the float model's on the samples;
+    `metric` measures it (two lists of outputs by name, a sample each -> a number; else the relative error of the worst output).
+    `max_size`: bytes of the file, within which as much stays float as is worth most.
     `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
     quantising can be expected to cost. `verify_memory`: bytes; a model whose verification is
     expected to need more is converted unverified, with a notice.
@@ -151,6 +154,9 @@ class Options:
     io_dtype: str = "float32"
     keep_float: tuple[str, ...] = ()
     per_tensor: bool = False
+    max_error: float | None = None
+    max_size: int | None = None
+    metric: Any = None
 
     def __post_init__(self) -> None:
         for role, names in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -307,11 +313,20 @@ def _check_details(options: Options) -> None:
     if options.io_dtype not in IO_DTYPES:
         raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
     lite = options.quantize_for("tflite")
+    budgeted = options.max_error is not None or options.max_size is not None
+    if options.max_error is not None and not 0 < options.max_error < math.inf:
+        raise OptionError(f"max_error must be a number above 0, not {options.max_error}")
+    if options.max_size is not None and options.max_size < 1:
+        raise OptionError(f"max_size must be a number of bytes above 0, not {options.max_size}")
+    if lite and budgeted and options.calibrate is None:
+        raise OptionError("errors are measured on samples, and there are none", remedy="add --calibrate")
     asked = {
         "io_dtype": options.io_dtype != "float32" and not lite,
         "keep_float": options.keep_float and not options.quantize,
         "per_tensor": options.per_tensor and not lite,
-        "calibrate": options.calibrate is not None and lite not in CALIBRATED,
+        "calibrate": options.calibrate is not None and lite not in CALIBRATED and not budgeted,
+        "max_error": options.max_error is not None and not lite,
+        "max_size": options.max_size is not None and not lite,
     }
     for name, given in asked.items():
         if given:

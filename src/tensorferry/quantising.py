@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from tensorferry.calibration.inputs import inputs_of
 from tensorferry.calibration.pixels import Preparation
+from tensorferry.calibration.samples import Progress as Counting
 from tensorferry.calibration.samples import Samples, open_samples
 from tensorferry.comparison import Allowance
 from tensorferry.errors import OptionError, nearest
 from tensorferry.ir import Graph
-from tensorferry.options import CALIBRATED, Options
+from tensorferry.options import Options
 from tensorferry.program import Program
 from tensorferry.quant.applying import apply_plan
+from tensorferry.quant.budget import Budget
 from tensorferry.quant.deciding import decide_weights
 from tensorferry.quant.integers import decide_integers, missing_ranges
+from tensorferry.quant.mixing import MOST_SAMPLES, Loaded, Metric, Mixture, Trials, mix, relative_error, tell_mixture
 from tensorferry.quant.observing import Observations, Watch, observe, watchable
 from tensorferry.quant.plan import Plan
 from tensorferry.quant.ranges import Method
@@ -31,7 +35,7 @@ from tensorferry.writers.tflite import write_program
 
 Sample = Mapping[str, Array]
 Progress = Callable[[int], None]
-"""Told how many samples have been run."""
+"""Told how many trials were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +130,30 @@ def method_of(options: Options) -> Method:
     return Method(options.calibration_method, options.percentile, 65534 if wide else 255, symmetric=wide)
 
 
-def samples_of(graph: Graph, options: Options) -> Samples | None:
-    """The samples that the options name, checked; None where there are none to be."""
-    if options.calibrate is None or options.quantize_for("tflite") not in CALIBRATED:
+def samples_of(graph: Graph, options: Options, tell: Counting | None = None) -> Samples | None:
+    """The samples that the options name, checked; None where there are none to be. `tell` is told how far the check is."""
+    if options.calibrate is None or not options.quantize_for("tflite"):
         return None
     asked = Preparation(
         options.mean or None, options.std or None, options.picture_fit, options.colour_order, options.calibration_samples
     )
-    return open_samples(options.calibrate, inputs_of(graph), asked)
+    return open_samples(options.calibrate, inputs_of(graph), asked, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A budget, and what its error is measured by: of the outputs, sample by sample."""
+
+    budget: Budget
+    metric: Metric = relative_error
+    tell: Progress | None = None
+
+
+def budget_of(options: Options, tell: Progress | None = None) -> Within | None:
+    """What the options allow the result to lose, or to weigh; None: whatever it comes to."""
+    if options.max_error is None and options.max_size is None:
+        return None
+    return Within(Budget(options.max_error, options.max_size), options.metric or relative_error, tell)
 
 
 def quantise(
@@ -141,63 +161,100 @@ def quantise(
     scheme: Scheme,
     samples: Iterable[Sample] | None = None,
     method: Method | None = None,
-    tell: Progress | None = None,
+    within: Within | None = None,
 ) -> Quantised:
     """The program with its weights, and what the mode asks for besides, in fewer bits.
 
     `samples`: inputs by public name, on which the float program is run to see its ranges; each is taken once.
     """
     _check_patterns(program, scheme)
-    if not scheme.mode.needs_ranges:
-        plan = decide_weights(program, scheme)
-        return Quantised(apply_plan(program, plan), plan, _tell(plan, scheme))
-    if len(program.entries) > 1:
+    if len(program.entries) > 1 and (scheme.mode.needs_ranges or within is not None):
         raise OptionError(
             f"--quantize {scheme.mode} takes one signature at a time",
-            why="ranges are observed in one of them, and what the others compute would be unknown",
+            why="values are observed in one of them, and what the others compute would be unknown",
             remedy="choose one with --signature",
         )
-    first: list[Sample] = []
-    seen = (
-        Observations(0, {}, {})
-        if samples is None
-        else _observe(program, _keeping_first(samples, first), Watch(watchable(program), method or Method()), tell)
-    )
-    if samples is None and (missing := missing_ranges(program, scheme, {})):
+    kept = _Kept(getattr(samples, "count", None))
+    seen = Observations(0, {}, {})
+    if samples is not None and scheme.mode.needs_ranges:
+        seen = _observe(program, kept.of(samples), Watch(watchable(program), method or Method()))
+    elif samples is not None:
+        seen = Observations(sum(1 for _ in kept.of(samples)), {}, {})
+    if samples is None and scheme.mode.needs_ranges and (missing := missing_ranges(program, scheme, {})):
         raise OptionError(
             f"--quantize {scheme.mode} needs the ranges of what is computed",
             why=f"the model itself gives none for {len(missing)} tensors, such as '{missing[0]}'",
             remedy="give inputs to observe them on: --calibrate with a folder of images, .npy, .npz or .csv",
         )
-    plan = decide_integers(program, scheme, seen.ranges)
+
+    def decide(wanted: Scheme) -> Plan:
+        return decide_integers(program, wanted, seen.ranges) if wanted.mode.needs_ranges else decide_weights(program, wanted)
+
+    mixture = None if within is None else _mix(program, scheme, decide, within, kept.samples)
+    scheme = scheme if mixture is None else replace(scheme, spared=mixture.spared)
+    plan = decide(scheme)
     made = apply_plan(program, plan)
-    notices = (*_tell_integers(made, plan, seen), *plan.notices)
+    said = _tell_integers(made, plan, scheme, seen) if scheme.mode.needs_ranges else _tell(plan, scheme)
+    told = () if mixture is None or within is None else (tell_mixture(mixture, within.budget, len(kept.samples)),)
     about = samples.as_dict() if isinstance(samples, Samples) else None
-    notices = (*notices, *(samples.notices if isinstance(samples, Samples) else ()))
-    return Quantised(made, plan, notices, first[0] if first else None, about)
+    notices = (*said, *told, *plan.notices, *(samples.notices if isinstance(samples, Samples) else ()))
+    return Quantised(made, plan, notices, kept.samples[0] if kept.samples else None, about)
 
 
-def _keeping_first(samples: Iterable[Sample], kept: list[Sample]) -> Iterator[Sample]:
-    for sample in samples:
-        if not kept:
-            kept.append(sample)
-        yield sample
+def _mix(program: Program, scheme: Scheme, decide: Callable[[Scheme], Plan], within: Within, samples: Sequence[Sample]) -> Mixture:
+    """What keeps within the budget, found on these samples."""
+    if not samples:
+        raise OptionError(
+            "without samples no error can be measured",
+            remedy="give inputs to measure it on: --calibrate with a folder of images, .npy, .npz or .csv",
+        )
+    trials = Trials(program, _loaded, samples, within.metric)
+    return mix(decide, replace(scheme, io_dtype=DType.FLOAT32), trials, within.budget, within.tell)
 
 
-def _observe(program: Program, samples: Iterable[Sample], watch: Watch, tell: Progress | None) -> Observations:
+@dataclass(slots=True)
+class _Kept:
+    """Some of the samples that pass, evenly: to prove the result on, and to measure errors by."""
+
+    count: int | None
+    samples: list[Sample] = field(default_factory=list)
+
+    def of(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """All of them; MOST_SAMPLES at most are kept."""
+        stride = -(-(self.count or 1) // MOST_SAMPLES)
+        for place, sample in enumerate(samples):
+            if place % stride == 0 and len(self.samples) < MOST_SAMPLES:
+                self.samples.append(sample)
+            yield sample
+
+
+def _observe(program: Program, samples: Iterable[Sample], watch: Watch) -> Observations:
     """Run the float program in LiteRT on each sample, every operator by itself, and look at all that it computes."""
+    with _opened(program, keep_intermediates=True) as model:
+
+        def run(sample: Sample) -> Mapping[str, Array]:
+            model.run(sample)
+            return model.tensors()
+
+        return observe(run, samples, watch)
+
+
+@contextmanager
+def _opened(program: Program, *, keep_intermediates: bool = False) -> Iterator[litert.LiteRtModel]:
+    """The program in LiteRT, from a file that lasts as long."""
     if missing := litert.available():
         raise OptionError("calibration runs the float model in LiteRT, which is not here", why=missing)
     with tempfile.TemporaryDirectory(prefix="tensorferry-") as folder:
-        path = Path(folder) / "float.tflite"
+        path = Path(folder) / "program.tflite"
         write_program(program, path)
-        with litert.LiteRtModel(path, keep_intermediates=True) as model:
+        with litert.LiteRtModel(path, keep_intermediates=keep_intermediates) as model:
+            yield model
 
-            def run(sample: Sample) -> Mapping[str, Array]:
-                model.run(sample)
-                return model.tensors()
 
-            return observe(run, samples, watch, tell)
+@contextmanager
+def _loaded(program: Program) -> Iterator[Loaded]:
+    with _opened(program) as model:
+        yield Loaded(Path(model.path).stat().st_size, model.run)
 
 
 def float_operators(program: Program) -> Counter[str]:
@@ -212,7 +269,7 @@ def float_operators(program: Program) -> Counter[str]:
     return found
 
 
-def _tell_integers(made: Program, plan: Plan, seen: Observations) -> Iterator[str]:
+def _tell_integers(made: Program, plan: Plan, scheme: Scheme, seen: Observations) -> Iterator[str]:
     whole = sum(each.changed for each in plan.operators)
     left = float_operators(made)
     calibrated = f"; ranges seen on {seen.samples} sample{'s' if seen.samples != 1 else ''}" if seen.samples else ""
@@ -221,8 +278,14 @@ def _tell_integers(made: Program, plan: Plan, seen: Observations) -> Iterator[st
         return
     listed = ", ".join(f"{count} {name}" for name, count in left.most_common())
     yield f"{plan.mode}: {whole} operators compute with whole numbers, {left.total()} in float ({listed}){calibrated}"
-    reasons = Counter((each.operator, each.why) for each in plan.operators if not each.changed)
-    yield "float: " + ", ".join(f"{count} {name} ({why})" for (name, why), count in reasons.most_common())
+    reasons = _why_float(plan, scheme)
+    if reasons:
+        yield "float: " + ", ".join(f"{count} {name} ({why})" for (name, why), count in reasons.most_common())
+
+
+def _why_float(plan: Plan, scheme: Scheme) -> Counter[tuple[str, str]]:
+    """Kinds of operators and reasons; what a budget asked for is told by itself."""
+    return Counter((each.operator, each.why) for each in plan.operators if not each.changed and each.name not in scheme.spared)
 
 
 def _check_patterns(program: Program, scheme: Scheme) -> None:
@@ -243,7 +306,7 @@ def _check_patterns(program: Program, scheme: Scheme) -> None:
 def _tell(plan: Plan, scheme: Scheme) -> tuple[str, ...]:
     changed = Counter(each.why for each in plan.operators if each.changed)
     said = [f"{scheme.mode}: {', '.join(f'{why} in {count} operators' for why, count in changed.items()) or 'nothing to quantise'}"]
-    kept = Counter((each.operator, each.why) for each in plan.operators if not each.changed)
+    kept = _why_float(plan, scheme)
     if kept:
         said.append("float weights: " + ", ".join(f"{count} {name} ({why})" for (name, why), count in kept.items()))
-    return (*said, *plan.notices)
+    return tuple(said)

@@ -174,6 +174,19 @@ QUANTISATION = stack(
         callback=_parse_names,
         help="Operators that stay float, by the name of their output or by their kind; * and ? as in file names. May be repeated.",
     ),
+    click.option(
+        "--max-error",
+        metavar="E",
+        type=click.FloatRange(0, min_open=True),
+        help="Keep as many operators float as it takes: most that an output may lie away from the float model's on the samples "
+        "(root of squares, relative). Found by trials.",
+    ),
+    click.option(
+        "--max-size",
+        metavar="BYTES",
+        type=click.IntRange(1),
+        help="Keep float what is worth most of it, within this size of the file. Found by trials.",
+    ),
     click.option("--per-tensor", is_flag=True, help="One scale for the weights of a dense layer, for runtimes from before 2.17."),
 )
 CARD = stack(

@@ -67,8 +67,8 @@ class _Weights:
         if not weights or code.custom:
             return None
         nothing: tuple[Form | None, ...] = (None,) * len(operator.inputs)
-        if self.scheme.keeps_float(code.name, _name_of(subgraph, operator)):
-            return "asked for", nothing, ()
+        if why := self.scheme.why_float(code.name, _name_of(subgraph, operator)):
+            return why, nothing, ()
         if self.scheme.mode is Mode.FLOAT16:
             forms = {slot: self._half(tensor) for slot, tensor in weights.items()}
             return "float16", tuple(forms.get(slot) for slot in range(len(operator.inputs))), ()

@@ -129,8 +129,8 @@ class _Integers:
     def _why_float(self, operator: ProgramOperator, rule: Rule | None) -> str:
         """The reason, or nothing."""
         name = self.program.codes[operator.code].name
-        if self.scheme.keeps_float(name, *(self._name(number) for number in operator.outputs)):
-            return "asked for"
+        if why := self.scheme.why_float(name, *(self._name(number) for number in operator.outputs)):
+            return why
         if rule is None:
             return "LiteRT has no integer kernel for it"
         if self.scheme.mode is Mode.INT16X8 and not rule.wide:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -49,7 +50,8 @@ LEAST_ELEMENTS = 1024
 class Scheme:
     """Mode and choices. `keep_float`: names of operators' outputs or kinds of operators, `*` and `?` as in file names.
 
-    `per_tensor` gives dense layers one scale for the whole weight, for runtimes from before 2.17.
+    `per_tensor` gives dense layers one scale for the whole weight, for runtimes from before 2.17. `spared`: name of an operator's
+    output -> why that operator stays float.
     """
 
     mode: Mode
@@ -57,6 +59,7 @@ class Scheme:
     keep_float: tuple[str, ...] = ()
     per_tensor: bool = False
     least: int = LEAST_ELEMENTS
+    spared: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         allowed = IO_TYPES.get(self.mode, (DType.FLOAT32,))
@@ -66,9 +69,11 @@ class Scheme:
                 remedy=f"choose one of {', '.join(allowed)}",
             )
 
-    def keeps_float(self, *names: str) -> bool:
-        """Whether an operator with any of these names was asked to stay float."""
-        return any(fnmatchcase(name, pattern) for pattern in self.keep_float for name in names)
+    def why_float(self, *names: str) -> str:
+        """Why an operator with these names, of its outputs and its kind, is to stay float; nothing if it is not."""
+        if any(fnmatchcase(name, pattern) for pattern in self.keep_float for name in names):
+            return "asked for"
+        return next((self.spared[name] for name in names if name in self.spared), "")
 
 
 def mode_of(text: str) -> Mode:
