@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def put_in(x: Any) -> Any:
         end_mask=1,
         shrink_axis_mask=2,
     )
+
+
+def slopes(x: Any, *shape: int) -> Any:
+    """PReLU with slopes for these axes."""
+    alpha = tf.constant(np.arange(1, 1 + math.prod(shape), dtype=np.float32).reshape(shape) / 4)
+    return tf.nn.relu(x) - alpha * tf.nn.relu(-x)
 
 
 Graph = Callable[..., Any]
@@ -131,6 +138,8 @@ GRAPHS: dict[str, tuple[Graph, tuple[tuple[Any, tuple[int | None, ...]], ...]]] 
     "positions": (positions, ((FLOAT, (None, None, 4)),)),
     "gather": (lambda x, i: tf.gather(x, i, axis=1), ((FLOAT, (None, None)), (INT, (None,)))),
     "put in": (put_in, ((FLOAT, (None, None, 3)),)),
+    "slopes for rows": (lambda x: slopes(x - 2, 3, 1, 1), ((FLOAT, (None, 3, None, 2)),)),
+    "slopes for columns": (lambda x: slopes(x - 2, 4, 1), ((FLOAT, (None, None, 4, 2)),)),
     "words": (lambda x: tf.transpose(tf.reverse(tf.tile(x, [1, 2]), [1])), ((WORD, (None, None)),)),
 }
 IMAGES = ((FLOAT, (None, None, None, 2)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,7 +155,22 @@ def _js_between(low: int, high: int) -> Callable[[Node], list[JsNode]]:
     return lower
 
 
+def _own_slopes(node: Node) -> tuple[int | str, ...]:
+    """The sizes of the axes that slopes differ along: from the first such axis of the value to its last."""
+    x, alpha = node.inputs
+    if x.shape is None or alpha.static_shape is None:
+        raise Declined("the number of its axes is not known")
+    sizes = alpha.static_shape
+    leading = next((place for place, size in enumerate(sizes) if size != 1), len(sizes))
+    count = len(sizes) - leading
+    return x.shape[len(x.shape) - count :] if count else ()
+
+
 def _js_prelu(node: Node) -> list[JsNode]:
+    """The kernel in WebAssembly repeats the slopes over the last axes, whatever their shape says."""
+    alpha, wanted = node.inputs[1], _own_slopes(node)
+    if wanted and (alpha.static_shape or ())[-len(wanted) :] != wanted:
+        raise Declined("its slopes are shared along an axis behind one that they differ along")
     return [JsNode("Prelu", tuple(node.inputs), tuple(node.outputs), {"T": node.inputs[0].dtype})]
 
 
@@ -232,6 +248,21 @@ def _expand_integer_bounds(low: int, high: int | None) -> Callable[[Graph, Node]
     return expand
 
 
+_MOST_SLOPES = 1 << 18
+
+
+def _expand_prelu(graph: Graph, node: Node) -> bool:
+    """A slope for each element of the last axes; where their sizes are open or the slopes many, relu(x) + alpha * min(x, 0)."""
+    expansion, (x, alpha), wanted = Expansion(graph, node), node.inputs, _own_slopes(node)
+    sizes = [size for size in wanted if isinstance(size, int)]
+    if alpha.constant is not None and len(sizes) == len(wanted) and math.prod(sizes) <= _MOST_SLOPES:
+        array = alpha.constant.array()
+        slopes = np.broadcast_to(array.reshape(array.shape[array.ndim - len(wanted) :]), sizes)
+        return expansion.finish(expansion.make("PRelu", x, expansion.constant(np.ascontiguousarray(slopes), "slopes")))
+    below = expansion.make("Mul", alpha, expansion.make("Minimum", x, 0.0))
+    return expansion.finish(expansion.make("AddV2", expansion.make("Relu", x), below))
+
+
 # -- the table -----------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +303,8 @@ def _prelu_examples() -> Iterator[Example]:
     x = sample(2, 3, 4)
     for note, alpha in (("channels", sample(1, 1, 4)), ("row", sample(4)), ("elements", sample(3, 4)), ("one", sample(1))):
         yield Example((x, alpha), constants=(1,), note=note)
+    for axes, shape in (("first", (3, 1)), ("middle", (2, 1, 4)), ("outer", (1, 3, 1)), ("batch", (2, 1, 1))):
+        yield Example((x, sample(*shape)), constants=(1,), note=f"slopes along {axes}")
 
 
 def _activation(name: str, evaluate: Callable[[Node, Array], Array], **more: Any) -> OpSpec:
@@ -332,6 +365,8 @@ SPECS = (
         evaluate=_prelu,
         to_tflite=_lite_prelu,
         to_tfjs=_js_prelu,
+        expand=_expand_prelu,
+        expands_for=("tfjs",),
         examples=_prelu_examples,
     ),
 )

@@ -79,7 +79,7 @@ def thresholded(site: Site) -> Ref:
 @rule("PReLU", masks=True)
 def prelu(site: Site) -> Ref:
     """The kernel in WebAssembly repeats the slopes over the last axes; so axes that share one are moved to the front."""
-    alpha, sizes = site.weights("alpha")["alpha"], site.sizes()
+    alpha, sizes = site.weights("alpha")["alpha"], site.shape()[1:]
     shared = [axis for axis, (own, size) in enumerate(zip(alpha.shape, sizes, strict=True), start=1) if own != size]
     order = [0, *shared, *(axis for axis in range(1, len(sizes) + 1) if axis not in shared)]
     if order == sorted(order):
