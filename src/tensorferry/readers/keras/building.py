@@ -183,6 +183,8 @@ class Builder:
         """
         path = f"{role}{suffix}"
         key = f"{id(self.layer)}/{path}"
+        if suffix and f"{id(self.layer)}/{role}!" in self._memo:
+            raise self.unsupported(f"its {role} is quantised, and needed in another form than it is kept in")
         if key not in self._memo:
             tensor = self.tensor(role)
             if tensor.dtype.is_float and tensor.dtype is not self.dtype:
@@ -190,6 +192,13 @@ class Builder:
             tensor = change(tensor) if change is not None else tensor
             self._memo[key] = self.graph.constant(tensor, f"{self.scope}/{path}", origin=self._origin())
         return self._memo[key]
+
+    def replace_weight(self, role: str, change: Callable[[Value], Value]) -> None:
+        """Let all calls of the layer read another value in the place of a weight."""
+        marker = f"{id(self.layer)}/{role}!"
+        if marker not in self._memo:
+            made = change(self.weight(role))
+            self._memo[f"{id(self.layer)}/{role}"] = self._memo[marker] = made
 
     # -- calls -----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tensorferry.ir import Value
 if TYPE_CHECKING:
     from tensorferry.readers.keras.building import Builder
     from tensorferry.readers.keras.description import Config, Layer
+    from tensorferry.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Slot:
 Slots = Sequence[str | Slot]
 Build = Callable[["Builder", "Config", Sequence[Value]], Value | Sequence[Value]]
 Children = Callable[["Layer"], Mapping[str, "Layer"]]
+Tensors = Mapping[str, "Tensor"]
+Fill = Callable[["Layer", Tensors, "Tensors | None"], None]
+"""(layer, its own tensors by name, those of the layer inside by number): in files that list weights the first holds all, and the
+other is None; in Keras 3's form both are numbered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Rule:
     weights: Callable[[Config], Slots]
     children: Callable[[Layer], Mapping[str, Layer]] | None
     keeps_mask: bool
+    fill: Fill | None
 
     def slots(self, config: Config) -> list[Slot]:
         """Its weights in the order in which Keras makes them."""
@@ -59,11 +65,13 @@ def layer(
     weights: Slots | Callable[[Config], Slots] = (),
     children: Children | None = None,
     keeps_mask: bool = False,
+    fill: Fill | None = None,
 ) -> Callable[[Build], Build]:
     """Make a function known as the builder of these classes.
 
     `weights`: roles in the order in which Keras makes them, or a function of the config. `children`: of a wrapper, the layers it
-    holds, by attribute. `keeps_mask`: the first input's mask belongs to the outputs too.
+    holds, by attribute. `keeps_mask`: the first input's mask belongs to the outputs too. `fill`: gives the layer and what it wraps
+    their weights, where these do not lie in the order of `weights`.
     """
     slots: Callable[[Any], Slots] = weights if callable(weights) else lambda _config: weights
 
@@ -71,7 +79,7 @@ def layer(
         for name in names:
             if name in _RULES:
                 raise GraphError(f"the layer '{name}' is described twice")
-            _RULES[name] = Rule(build, slots, children, keeps_mask)
+            _RULES[name] = Rule(build, slots, children, keeps_mask, fill)
         return build
 
     return register

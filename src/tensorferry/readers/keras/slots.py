@@ -78,6 +78,8 @@ def places(layer: Layer, folder: str) -> Iterator[Place]:
         yield from places_of_model(layer.model, folder)
         return
     rule = registry.find(layer.kind)
+    if rule is not None and rule.fill is not None:
+        return
     numbers: dict[str, int] = {}
     slots = rule.slots(layer.config) if rule is not None else []
     for slot in sorted(slots, key=lambda slot: not slot.trainable):
@@ -123,6 +125,10 @@ def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> N
     if lost:
         raise SourceError(f"the file holds weights of layers that the model does not have: {_listed(lost)}")
     for layer in model.layers:
+        rule = registry.find(layer.kind)
+        if rule is not None and rule.fill is not None:
+            rule.fill(layer, {_last_name(name): tensor for name, tensor in groups.get(layer.name, ())}, None)
+            continue
         wanted = [place for place in places(layer, "") if place.slot.listed]
         wanted = [place for place in wanted if place.trainable] + [place for place in wanted if not place.trainable]
         found = groups.get(layer.name, ())
@@ -145,6 +151,22 @@ def assign_filed(model: KerasModel, folder: Callable[[str], Mapping[str, Tensor]
             raise _wrong_count(path, 0 if found is None else len(found), [place.role for place in those])
         for place in those:
             place.owner.weights[place.role] = found[place.name]
+    _fill_wrappers(model, "", folder)
+
+
+def _fill_wrappers(model: KerasModel, top: str, folder: Callable[[str], Mapping[str, Tensor] | None]) -> None:
+    """Let the layers that know the order of their weights themselves take them, those in nested models too."""
+    for path, layer in _folders(model, top):
+        rule = registry.find(layer.kind)
+        if layer.model is not None:
+            _fill_wrappers(layer.model, path, folder)
+        elif rule is not None and rule.fill is not None:
+            rule.fill(layer, folder(path) or {}, folder(f"{path}/layer") or {})
+
+
+def _last_name(name: str) -> str:
+    """`dense_1/kernel:0` -> `kernel`."""
+    return re.sub(r":\d+$", "", name.rsplit("/", 1)[-1])
 
 
 def _as_private(path: str) -> str:
@@ -163,7 +185,7 @@ def _wrong_count(layer: str, count: int, roles: Sequence[str]) -> SourceError:
 
 def _check_role(layer: str, role: str, name: str) -> None:
     """The last part of a name may contradict the order; `kernel` stands for any."""
-    said = re.sub(r"(_\d+)?(:\d+)?$", "", name.rsplit("/", 1)[-1])
+    said = re.sub(r"_\d+$", "", _last_name(name))
     wanted = role.rsplit("/", 1)[-1]
     same = said == wanted or (said == "kernel" and wanted.endswith("kernel"))
     if said in _ROLES and wanted in _ROLES and not same:

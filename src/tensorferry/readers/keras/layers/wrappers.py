@@ -70,7 +70,7 @@ def _wrapped(layer: Layer) -> dict[str, Layer]:
     return {"layer": held_layer(layer, layer.config.get("layer"))}
 
 
-@layer("Wrapper", children=_wrapped)
+@layer("Wrapper", "QuantizeAnnotate", children=_wrapped)
 def wrapper(build: Builder, _config: Config, _inputs: Sequence[Value]) -> Any:
     """Nothing but what it wraps."""
     return build.run(build.layer.children["layer"], build.args, build.kwargs)
