@@ -194,6 +194,8 @@ def _pick(expansion: Expansion, value: Value, axes: int, places: Array, padding:
     rank = len(shape)
     inner = multiply_dims(shape[rank - axes :])
     outer = Sizes(expansion, value).all()[: rank - axes] if axes > 1 else []
+    if axes > 1 and isinstance(inner, str):
+        raise Declined("the size of its diagonals is not known", remedy="fix it with --shape")
     flat = reshape(expansion, value, [*outer, int(inner)]) if axes > 1 else value
     picked = expansion.make("GatherV2", flat, np.maximum(places, 0).astype(np.int32), np.array(rank - axes, np.int32))
     if padding is None or (places >= 0).all():

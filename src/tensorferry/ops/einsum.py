@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensorferry.ir import Dim, Graph, Node, Typed, Value
+from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Typed, Value
 from tensorferry.ops.complex_numbers import complex_sample
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.samples import sample
@@ -167,8 +167,14 @@ class Contraction(Expansion):
         return Operand(reshape(self, made, [*outer, *(sizes[label] for label in (*rows, *columns))]), labels)
 
     def _batch_size(self, label: str, one: Operand, other: Operand) -> Size:
-        sizes = [self.sizes(operand)[label] for operand in (one, other)]
-        return sizes[1] if sizes[0] == 1 else sizes[0]
+        """What two sizes stretch to; of two that are known only while the model runs one may still be 1."""
+        first, second = (self.sizes(operand)[label] for operand in (one, other))
+        if first == 1 or (isinstance(first, Value) and isinstance(second, int) and second != 1):
+            return second
+        dims = [(operand.value.shape or ())[operand.labels.index(label)] for operand in (one, other)]
+        if isinstance(first, int) or isinstance(second, int) or (dims[0] == dims[1] != UNKNOWN_DIM):
+            return first
+        return self.make("Maximum", first, second)
 
     def _matrix(
         self, operand: Operand, batch: Sequence[str], free: Sequence[Sequence[str]], inner: Sequence[str], second: bool = False

@@ -16,7 +16,7 @@ from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import Declined, Example, OpSpec, broadcast_shapes, same_as_input
 from tensorferry.tensor import Array, DType
 
-LARGEST = 32
+LARGEST = 128
 """Rows of a matrix that is worked on step by step, a dozen operators each."""
 
 
@@ -336,7 +336,13 @@ SWAPPED = np.array([[0, 2, 0], [0, 0, 3], [4, 0, 1]], np.float32)
 
 
 def _inverse_examples() -> Iterator[Example]:
-    for x, note in ((_square(2, 3), "batches"), (SWAPPED, "pivots"), (_square(1), "one"), (_square(5), "five")):
+    for x, note in (
+        (_square(2, 3), "batches"),
+        (SWAPPED, "pivots"),
+        (_square(1), "one"),
+        (_square(5), "five"),
+        (_square(40), "forty"),
+    ):
         yield Example((x,), {}, note=note, tolerance=TOLERANCE)
     yield Example((_square(3),), {"adjoint": True}, note="adjoint", tolerance=TOLERANCE)
 

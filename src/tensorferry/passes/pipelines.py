@@ -20,6 +20,7 @@ from tensorferry.passes.dead_nodes import remove_dead_nodes, remove_unneeded_cap
 from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
+from tensorferry.passes.empty_batches import fill_empty_batches
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.first_states import settle_open_states
 from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
@@ -126,7 +127,7 @@ TARGETS = ("tflite", "tfjs")
 def _finishing(target: str) -> tuple[Group, ...]:
     on_tflite = (recognise_symmetric_clips, recognise_unit_length, lift_products, join_mask_reshapes)
     only_there = on_tflite if target == "tflite" else (join_reshapes,)
-    states = (settle_open_states,) if target == "tflite" else ()
+    states = (settle_open_states, fill_empty_batches) if target == "tflite" else ()
     return (
         Group("types", (narrow_types(target),)),
         Group(
