@@ -23,6 +23,7 @@ from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
 from tensorferry.passes.watchers import count_watchers, strip_watchers
+from tensorferry.pose.drifting import drift_of
 from tensorferry.proof import Prover, check_weights
 from tensorferry.quantising import Quantised, samples_of, web_allowance
 from tensorferry.readers.selection import needed_nodes, select
@@ -325,6 +326,8 @@ class _Job:
             with self._step("read"):
                 graph = _load(self.origin.path, self.options)
                 facts = _source_facts(self.origin, graph)
+            if self.options.max_drift is not None:
+                self.options = replace(self.options, max_drift=None, max_error=self.options.max_drift, metric=drift_of(graph))
             if self.options.calibrate is not None and "tflite" in kinds:
                 with self._step("check samples"):
                     samples = samples_of(graph, self.options, self._counting("check samples"))

@@ -102,6 +102,7 @@ class Options:
     `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
     `max_error`: as many operators stay float as it takes to keep the outputs this near to the float model's on the samples;
     `metric` measures it (two lists of outputs by name, a sample each -> a number; else the relative error of the worst output).
+    `max_drift`: the same for a PoseNet, in pixels of its input within which 95 of 100 key points stay.
     `max_size`: bytes of the file, within which as much stays float as is worth most.
     `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
     quantising can be expected to cost. `verify_memory`: bytes; a model whose verification is
@@ -156,6 +157,7 @@ class Options:
     per_tensor: bool = False
     max_error: float | None = None
     max_size: int | None = None
+    max_drift: float | None = None
     metric: Any = None
 
     def __post_init__(self) -> None:
@@ -313,9 +315,13 @@ def _check_details(options: Options) -> None:
     if options.io_dtype not in IO_DTYPES:
         raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
     lite = options.quantize_for("tflite")
-    budgeted = options.max_error is not None or options.max_size is not None
-    if options.max_error is not None and not 0 < options.max_error < math.inf:
-        raise OptionError(f"max_error must be a number above 0, not {options.max_error}")
+    budgeted = any(each is not None for each in (options.max_error, options.max_size, options.max_drift))
+    for name in ("max_error", "max_drift"):
+        limit = getattr(options, name)
+        if limit is not None and not 0 < limit < math.inf:
+            raise OptionError(f"{name} must be a number above 0, not {limit}")
+    if options.max_drift is not None and (options.max_error is not None or options.metric is not None):
+        raise OptionError("max_drift is a measure of its own", remedy="leave out max_error and metric")
     if options.max_size is not None and options.max_size < 1:
         raise OptionError(f"max_size must be a number of bytes above 0, not {options.max_size}")
     if lite and budgeted and options.calibrate is None:
@@ -327,6 +333,7 @@ def _check_details(options: Options) -> None:
         "calibrate": options.calibrate is not None and lite not in CALIBRATED and not budgeted,
         "max_error": options.max_error is not None and not lite,
         "max_size": options.max_size is not None and not lite,
+        "max_drift": options.max_drift is not None and not lite,
     }
     for name, given in asked.items():
         if given:

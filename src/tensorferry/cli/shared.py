@@ -152,13 +152,15 @@ QUANTISATION = stack(
     click.option("--calibration-samples", type=click.IntRange(1), metavar="N", help="Samples to take of them, evenly; 200."),
     click.option(
         "--calibration-method",
+        "--ranges",
+        "calibration_method",
         metavar="METHOD",
         default="minmax",
         show_default=True,
         help="How ranges are made of what is seen: minmax, percentile, entropy or mse.",
     ),
     click.option("--percentile", default=99.99, show_default=True, help="Percent of the values within each end of a range."),
-    click.option("--picture-fit", default="stretch", show_default=True, help="stretch, letterbox or crop."),
+    click.option("--picture-fit", "--fit", "picture_fit", default="stretch", show_default=True, help="stretch, letterbox or crop."),
     click.option("--colour-order", default="rgb", show_default=True, help="rgb or bgr: the order that the model was trained with."),
     click.option(
         "--io-dtype",
@@ -180,6 +182,12 @@ QUANTISATION = stack(
         type=click.FloatRange(0, min_open=True),
         help="Keep as many operators float as it takes: most that an output may lie away from the float model's on the samples "
         "(root of squares, relative). Found by trials.",
+    ),
+    click.option(
+        "--max-drift",
+        metavar="PIXELS",
+        type=click.FloatRange(0, min_open=True),
+        help="The same for a PoseNet: pixels of its input within which 95 of 100 key points stay.",
     ),
     click.option(
         "--max-size",
