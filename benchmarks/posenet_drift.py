@@ -59,28 +59,10 @@ def prepare(path: Path, size: int = SIZE) -> tuple[Array, tuple[int, int]]:
 
 
 def run(model: Path, images: Iterable[Array]) -> list[Heads]:
-    """The heads for each image; integer inputs and outputs are brought onto their scales here."""
-    found = []
+    """The heads for each image."""
     with LiteRtModel(model) as runtime:
-        grids = {each["name"]: each["quantization"] for each in runtime._interpreter.get_input_details()}
-        grids |= {each["name"]: each["quantization"] for each in runtime._interpreter.get_output_details()}
         (slot,) = runtime.inputs
-        for image in images:
-            outputs = runtime.run({slot.name: quantise(image, slot.dtype, grids[slot.tensor])})
-            real = {each.name: dequantise(outputs[each.name], grids[each.tensor]) for each in runtime.outputs}
-            found.append(find_heads(real, *image.shape[1:3]))
-    return found
-
-
-def quantise(image: Array, dtype: np.dtype[Any], grid: tuple[float, int]) -> Array:
-    if dtype.kind == "f":
-        return image
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(image / grid[0]) + grid[1], limits.min, limits.max).astype(dtype)
-
-
-def dequantise(array: Array, grid: tuple[float, int]) -> Array:
-    return array if array.dtype.kind == "f" else ((array.astype(np.float32) - grid[1]) * grid[0]).astype(np.float32)
+        return [find_heads(runtime.run_real({slot.name: image}), *image.shape[1:3]) for image in images]
 
 
 def compare(float_heads: list[Heads], heads: list[Heads], sizes: list[tuple[int, int]] | None = None) -> Drift:

@@ -27,7 +27,7 @@ ROWS = (
     {"check", "zoo", "pose", "quality", "inspection", "assessment", "origins", "delivery"},
     {"report", "proof", "difference"},
     {"conversion"},
-    {"timing"},
+    {"timing", "posing"},
     {"__init__"},
     {"portrait", "timetable"},
     {"rendering"},

@@ -153,3 +153,10 @@ def test_both_people_of_the_couple_are_found() -> None:
         found = decode_poses(find_heads(dict(file), 337, 337), Search(least=0.3))
     assert len(found) == 2
     assert all(sum(point.score > 0.5 for point in pose.keypoints) >= 12 for pose in found)
+
+
+def test_displacements_may_share_one_head() -> None:
+    outputs = draw_heads(drawn_body(40, 30))
+    both = np.concatenate([outputs.pop("displacement_fwd_2"), outputs.pop("displacement_bwd_2")], axis=-1)
+    (pose,) = decode_poses(find_heads({**outputs, "mid_offsets": both}, 400, 400))
+    np.testing.assert_allclose(places(pose), drawn_body(40, 30), atol=1e-3)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from posenet_drift import compare, dequantise, quantise
+from posenet_drift import compare
 from quantising.cases import CASES, JUDGING, Case, samples_of
 from tensorferry.pose import find_heads
 from tensorferry.runtimes.litert import LiteRtModel
@@ -21,16 +21,10 @@ from tensorferry.tensor import Array
 
 
 def outputs_of(path: Path, samples: Array) -> list[dict[str, Array]]:
-    """The outputs in float for each sample, in the file's order."""
+    """The outputs as real numbers for each sample, in the file's order."""
     with LiteRtModel(path, threads=2) as model:
-        details = [*model._interpreter.get_input_details(), *model._interpreter.get_output_details()]
-        grids = {each["name"]: each["quantization"] for each in details}
         (slot,) = model.inputs
-        found = []
-        for sample in samples:
-            given = model.run({slot.name: quantise(sample[None], slot.dtype, grids[slot.tensor])})
-            found.append({each.name: dequantise(given[each.name], grids[each.tensor]) for each in model.outputs})
-        return found
+        return [model.run_real({slot.name: sample[None]}) for sample in samples]
 
 
 def judge(case: Case, reference: list[dict[str, Array]], path: Path, samples: Array) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tensorferry.difference import Difference
     from tensorferry.errors import FerryError
     from tensorferry.inspection import Inspection, NodeRow
+    from tensorferry.posing import Posing
     from tensorferry.quality.records import Quality
     from tensorferry.report import Frozen, Report, Verification
     from tensorferry.timing import Bench
@@ -118,6 +119,9 @@ class Screen:
 
     def show_quality(self, quality: Quality, *, everything: bool) -> None:
         self._show("render_quality", quality, quality.as_dict, everything=everything)
+
+    def show_poses(self, result: Posing) -> None:
+        self._show("render_poses", result, result.as_dict)
 
     def show_inspection(self, inspection: Inspection, *, nodes: bool = False, layers: bool = False) -> None:
         if nodes and not self.as_json:

@@ -219,13 +219,13 @@ class Options:
         named = labels if isinstance(labels, Mapping) else {"": labels}
         keywords["labels"] = {output: Path(path) for output, path in named.items()}
         for role in ("mean", "std"):
-            keywords[role] = _numbers(role, keywords.get(role))
+            keywords[role] = split_numbers(role, keywords.get(role))
         keywords["rename"] = dict(keywords.get("rename") or {})
         keywords["input_shapes"] = {name: tuple(shape) for name, shape in (keywords.get("input_shapes") or {}).items()}
         return cls(**keywords)
 
 
-def _numbers(role: str, given: float | str | Sequence[float] | None) -> tuple[float, ...]:
+def split_numbers(role: str, given: float | str | Sequence[float] | None) -> tuple[float, ...]:
     """127.5, (123.7, 116.8, 103.9) or the same as text."""
     several = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int | float) else given or ()
     try:

@@ -52,7 +52,7 @@ class Pictures:
         """Find the pictures, without looking into any. OptionError where the model or the options do not fit."""
         given, layout = the_picture_input(inputs)
         mapping = choose_mapping(given, layout.channels, asked)
-        _require_pillow()
+        require_pillow()
         found = cls(where, given, layout, mapping, asked, find_pictures(where))
         if mapping.why == UNSAID:
             found.notices.append(f"pictures go in as x / 127.5 - 1: {UNSAID}")
@@ -65,7 +65,7 @@ class Pictures:
 
     def check(self, place: int) -> None:
         """Decode it once. SourceError names what cannot be used."""
-        with _opened(self.paths[place]) as picture:
+        with opened(self.paths[place]) as picture:
             if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":  # MPO: a JPEG with a preview behind it
                 self.moving.append(self.paths[place].name)
             picture.draft(picture.mode, (1, 1))  # a JPEG is then decoded at an eighth of its size
@@ -78,8 +78,8 @@ class Pictures:
 
     def read(self, place: int) -> dict[str, Array]:
         """One sample."""
-        with _opened(self.paths[place]) as picture:
-            pixels = _pixels(picture, self.layout.channels)
+        with opened(self.paths[place]) as picture:
+            pixels = pixels_of(picture, self.layout.channels)
         fitted = fit(pixels, (self.layout.height, self.layout.width), self.asked.fit)
         if self.asked.order == "bgr" and self.layout.channels > 1:
             fitted = np.concatenate([fitted[..., 2::-1], fitted[..., 3:]], axis=-1)
@@ -97,6 +97,13 @@ class Pictures:
         colours = {1: "grey", 3: self.asked.order, 4: f"{self.asked.order} and alpha"}[self.layout.channels]
         size = f"{self.layout.width}x{self.layout.height}"
         return {"kind": "pictures", "size": size, "fit": self.asked.fit, "colours": colours, "values": str(self.mapping)}
+
+
+def read_pixels(path: Path, channels: int = 3) -> Array:
+    """A picture, turned as its EXIF says: uint8, height x width x channels. OptionError without Pillow, SourceError as above."""
+    require_pillow()
+    with opened(path) as picture:
+        return pixels_of(picture, channels)
 
 
 def find_pictures(where: Path) -> list[Path]:
@@ -120,7 +127,7 @@ def find_pictures(where: Path) -> list[Path]:
     return sorted(found)
 
 
-def _require_pillow() -> None:
+def require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
@@ -130,7 +137,7 @@ def _require_pillow() -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
+def opened(path: Path) -> Iterator[Image]:
     """A picture whose header is sound and whose kind of pixels we take; what goes wrong in decoding becomes a SourceError."""
     from PIL import Image  # noqa: PLC0415 - an extra
 
@@ -174,7 +181,7 @@ def _too_large(path: Path, why: str) -> SourceError:
     )
 
 
-def _pixels(picture: Image, channels: int) -> Array:
+def pixels_of(picture: Image, channels: int) -> Array:
     """Turned as its EXIF says; uint8, height x width x channels."""
     from PIL import ImageOps  # noqa: PLC0415 - an extra
 

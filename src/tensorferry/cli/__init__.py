@@ -9,11 +9,12 @@ from __future__ import annotations
 from tensorferry.cli.converting import convert, freeze, verify
 from tensorferry.cli.fetching import fetch
 from tensorferry.cli.looking import check, diff, inspect, quality
+from tensorferry.cli.posing import pose
 from tensorferry.cli.program import app, main
 from tensorferry.cli.timing import bench
 from tensorferry.cli.zoo import zoo
 
 __all__ = ["app", "main"]
 
-for each in (inspect, check, diff, quality, convert, freeze, verify, bench, zoo, fetch):
+for each in (inspect, check, diff, quality, convert, freeze, verify, bench, zoo, fetch, pose):
     app.add_command(each)

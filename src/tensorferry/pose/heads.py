@@ -12,7 +12,8 @@ from tensorferry.pose.parts import PARTS, TREE
 from tensorferry.tensor import Array
 
 CHANNELS = {"heatmap": len(PARTS), "offset": 2 * len(PARTS), "forward": 2 * len(TREE), "backward": 2 * len(TREE)}
-"""Heads and their channels: y of all parts (edges) first, then x. Displacements lead from parent to child, and back."""
+"""Heads and their channels: y of all parts (edges) first, then x. Displacements lead from parent to child, and back. Some models
+have them in one head, `both`, the backward ones behind the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +29,7 @@ class Heads:
 
 
 def name_heads(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    """Head -> name of the output that is it. Displacements may be missing both. SourceError says which outputs are wanted."""
+    """Head -> name of the output that is it. Displacements may be missing. SourceError says which outputs are wanted."""
     by_channels: dict[int, list[str]] = {}
     for name, shape in shapes.items():
         if len(shape) in (3, 4):
@@ -40,6 +41,8 @@ def name_heads(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
         if len(chosen) != 1:
             raise _no_posenet(head, shapes)
         found[head] = chosen[0]
+    if len(both := by_channels.get(2 * CHANNELS["forward"], [])) == 1:
+        return {**found, "both": both[0]}
     pair = by_channels.get(CHANNELS["forward"], [])
     forward = [name for name in pair if "fwd" in name.lower() or "forward" in name.lower()]
     backward = [name for name in pair if "bwd" in name.lower() or "backward" in name.lower()]
@@ -70,6 +73,8 @@ def find_heads(outputs: Mapping[str, Array], height: int, width: int) -> Heads:
     for head, array in arrays.items():
         if array.shape[:2] != (rows, columns):
             raise SourceError(f"the heads differ in size: heatmap {rows}x{columns}, {head} {array.shape[0]}x{array.shape[1]}")
+    if (both := arrays.pop("both", None)) is not None:
+        arrays["forward"], arrays["backward"] = np.split(both, 2, axis=-1)
     scores = arrays["heatmap"]
     if scores.min() < 0 or scores.max() > 1:
         scores = 0.5 * (np.tanh(0.5 * scores) + 1)  # the sigmoid, without overflow

@@ -177,6 +177,13 @@ class LiteRtModel:
                 times.append((time.perf_counter() - start) * 1000)
         return times
 
+    def run_real(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`; outputs whose whole numbers stand for real ones are given as float32."""
+        results = self.run(inputs)
+        return {
+            slot.name: results[slot.name] if slot.grid is None else _real(results[slot.name], *slot.grid) for slot in self.outputs
+        }
+
     def intermediates(self) -> dict[str, Array]:
         """After a run with `keep_intermediates`: every tensor that has a name and a value, constants included."""
         return dict(self.tensors().all())
@@ -343,6 +350,10 @@ def _on_grid(array: Array, slot: Slot) -> Array:
     ends = np.iinfo(slot.dtype)
     stored: Array = np.clip(np.rint(array.astype(np.float64) / scale) + zero_point, ends.min, ends.max).astype(slot.dtype)
     return stored
+
+
+def _real(stored: Array, scale: float, zero_point: int) -> Array:
+    return np.asarray((stored.astype(np.float32) - zero_point) * np.float32(scale))
 
 
 def _signature_shape(details: Mapping[str, Any]) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -21,36 +19,19 @@ from tensorferry.errors import FerryError
 from tensorferry.inspection import Inspection
 from tensorferry.options import TARGETS
 from tensorferry.portrait import add_facts, clean
-from tensorferry.quality.records import Quality
+from tensorferry.rendering.pieces import Escaped, escape, format_bytes, format_counts, format_shape, grid
+from tensorferry.rendering.poses import render_poses
+from tensorferry.rendering.quality import render_quality
 from tensorferry.report import Frozen, PortFacts, Report, TargetFacts, Verification
 from tensorferry.timetable import render_bench  # noqa: F401 - found by its name
 from tensorferry.zoo.catalog import Built
 from tensorferry.zoo.fetching import Entry as KnownModel
 from tensorferry.zoo.fetching import Fetched
 
+__all__ = ["Escaped", "escape", "format_bytes", "format_counts", "render_poses", "render_quality"]
+
 KIND_NAMES = {kind: each.title for kind, each in TARGETS.items()}
-SHOWN_LAYERS = 12
 STATUS_STYLES = {"verified": "green", "failed": "bold red", "not verified": "yellow"}
-
-
-_ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Characters that do something to a terminal instead of standing in it."""
-
-
-def escape(text: str) -> str:
-    """The text with such characters written out: what stands in a model is shown and never acted on."""
-    return _ACTIVE.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-class Escaped:
-    """Anything rendered, its own text escaped; Rich adds styles behind that."""
-
-    def __init__(self, renderable: RenderableType) -> None:
-        self._renderable = renderable
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self._renderable, options):
-            yield segment if segment.control else Segment(escape(segment.text), segment.style)
 
 
 def render_error(error: FerryError) -> Text:
@@ -66,7 +47,7 @@ def render_verification(verification: Verification) -> RenderableType:
     """A block for each file that was compared."""
     parts: list[RenderableType] = []
     for path, check in verification.checks.items():
-        table = _grid()
+        table = grid()
         table.add_row("target", Text(path, style="bold"))
         _add_proof(table, check)
         parts += [table, *_render_check(check)]
@@ -75,7 +56,7 @@ def render_verification(verification: Verification) -> RenderableType:
 
 def render_catalog(models: Mapping[str, str]) -> RenderableType:
     """Name and description of each model."""
-    table = _grid()
+    table = grid()
     for name, description in models.items():
         table.add_row(Text(name, style="bold"), description)
     return table
@@ -93,7 +74,7 @@ def render_known(models: Sequence[KnownModel]) -> RenderableType:
 
 def render_fetched(fetched: Fetched) -> RenderableType:
     """Where a model is, its licence, and what its files were compared with."""
-    table = _grid()
+    table = grid()
     table.add_row("model", Text.assemble((fetched.path, "bold"), f"  {format_bytes(fetched.bytes)}, {len(fetched.files)} files"))
     table.add_row("from", fetched.entry.address)
     source = f"  {fetched.entry.licence_source}" if fetched.entry.licence_source else ""
@@ -104,7 +85,7 @@ def render_fetched(fetched: Fetched) -> RenderableType:
 
 def render_built(built: Built) -> RenderableType:
     """Where a model was written, and where its weights are from."""
-    table = _grid()
+    table = grid()
     facts = f"  {built.model}, {format_bytes(built.bytes)}, {built.nodes} nodes"
     table.add_row("graph", Text.assemble((built.path, "bold"), facts))
     table.add_row("weights", built.weights)
@@ -113,7 +94,7 @@ def render_built(built: Built) -> RenderableType:
 
 def render_frozen(frozen: Frozen) -> RenderableType:
     """Where a frozen graph was written, and its inputs and outputs by the names of their nodes."""
-    table = _grid()
+    table = grid()
     table.add_row("graph", Text.assemble((frozen.path, "bold"), f"  {format_bytes(frozen.bytes)}, {frozen.nodes} nodes"))
     for label, ports in (("input", frozen.inputs), ("output", frozen.outputs)):
         for port in ports:
@@ -141,7 +122,7 @@ def render_report(report: Report, *, framed: bool = True) -> RenderableType:
 
 def _render_source(report: Report) -> RenderableType:
     source = report.source
-    table = _grid()
+    table = grid()
     table.add_row(
         "source", Text.assemble((source.path, "bold"), f"  {source.format}, {format_bytes(source.bytes)}, {source.nodes} nodes")
     )
@@ -162,7 +143,7 @@ def _format_port_shape(port: PortFacts) -> str:
 
 
 def _render_target(target: TargetFacts, source_bytes: int) -> RenderableType:
-    table = _grid()
+    table = grid()
     ratio = f", {target.bytes / source_bytes:.0%} of the source" if source_bytes else ""
     files = f" in {len(target.files)} files" if len(target.files) > 1 else ""
     table.add_row(KIND_NAMES[target.kind], Text.assemble((target.path, "bold"), f"  {format_bytes(target.bytes)}{files}{ratio}"))
@@ -237,18 +218,18 @@ def _render_cost(report: Report) -> Text:
 def render_inspection(inspection: Inspection, *, layers: bool = False) -> RenderableType:
     """A summary on one screen; with `layers`, a table of what each layer costs."""
     source = inspection.source
-    table = _grid()
+    table = grid()
     table.add_row("source", Text.assemble((source.path, "bold"), f"  {source.format}, {format_bytes(source.size)}"))
     if inspection.facts.producer:
         table.add_row("written by", clean(inspection.facts.producer))
     for label, ports in (("input", inspection.inputs), ("output", inspection.outputs)):
         for port in ports:
-            table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {_format_shape(port.shape)}"))
+            table.add_row(label, Text.assemble((port.name, "bold"), f"  {port.dtype} {format_shape(port.shape)}"))
     add_facts(table, inspection.facts, everything=layers)
     for variable in inspection.variables:
         stored = f", stored as {variable.stored}" if variable.stored else ""
         table.add_row(
-            "variable", Text.assemble((variable.name, "bold"), f"  {variable.dtype} {_format_shape(variable.shape)}{stored}")
+            "variable", Text.assemble((variable.name, "bold"), f"  {variable.dtype} {format_shape(variable.shape)}{stored}")
         )
     if inspection.nodes:
         table.add_row("nodes", f"{len(inspection.nodes)}:  {format_counts(inspection.ops)}")
@@ -276,10 +257,6 @@ def _render_support(rewritten: Mapping[str, int], missing: Mapping[str, int]) ->
     return Text.assemble(("every op supported", "green"), f", rewritten: {format_counts(rewritten)}" if rewritten else "")
 
 
-def _format_shape(shape: Sequence[int | str] | None) -> str:
-    return "unknown rank" if shape is None else "[" + ", ".join(str(size) for size in shape) + "]"
-
-
 def _render_layers(inspection: Inspection) -> Table:
     savings = {block.depthwise: f"{block.saving:.2f}x" for block in inspection.separable}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -290,7 +267,7 @@ def _render_layers(inspection: Inspection) -> Table:
         table.add_column(title, justify="right", overflow="fold")
     for layer in inspection.layers:
         macs = layer.note if layer.macs is None else f"{layer.macs:,}"
-        row = (layer.node, layer.op, _format_shape(layer.shape), f"{layer.parameters:,}", macs, savings.get(layer.node, ""))
+        row = (layer.node, layer.op, format_shape(layer.shape), f"{layer.parameters:,}", macs, savings.get(layer.node, ""))
         table.add_row(*row)
     parameters = sum(layer.parameters for layer in inspection.layers)
     table.add_row("total", "", "", f"{parameters:,}", f"{inspection.macs:,}", "", style="bold")
@@ -303,7 +280,7 @@ def _render_layers(inspection: Inspection) -> Table:
 def render_difference(difference: Difference, *, everything: bool = False) -> RenderableType:
     """Both models, then what differs: inputs and outputs, ops, weights, results."""
     most = 10_000 if everything else 12
-    table = _grid()
+    table = grid()
     for label, side in (("before", difference.before), ("after", difference.after)):
         held = f"{side.nodes} nodes, {side.weights} weights, {side.parameters:,} parameters"
         table.add_row(label, Text.assemble((clean(side.path), "bold"), f"  {side.format}, {format_bytes(side.size)}, {held}"))
@@ -378,7 +355,7 @@ def render_assessments(assessments: Mapping[str, Assessment], *, source: str) ->
 
 
 def _render_assessment(assessment: Assessment, source: str) -> RenderableType:
-    table = _grid()
+    table = grid()
     verdict = Text("possible", style="green") if assessment.possible else Text("impossible as it is", style="red")
     table.add_row(Text(KIND_NAMES[assessment.target], style="bold"), verdict)
     for how, title in _FATES.items():
@@ -418,57 +395,3 @@ def _format_backend(row: BackendRow) -> str:
 
 def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-# -- what quantising cost ------------------------------------------------------------------------------------------
-
-
-def render_quality(quality: Quality, *, everything: bool = False) -> RenderableType:
-    """Outputs, then the layers with the lowest ratio of signal to noise; with `everything`, all layers."""
-    facts = _grid()
-    facts.add_row("float", f"{quality.before}, {format_bytes(quality.bytes_before)}, {format_counts(quality.operators_before)}")
-    facts.add_row("quantised", f"{quality.after}, {format_bytes(quality.bytes_after)}, {format_counts(quality.operators_after)}")
-    facts.add_row("samples", f"{quality.samples}, {quality.drawn_from}; {quality.runtime}")
-    for feed in quality.feeds:
-        grid = "" if feed.scale is None else f", real = {feed.scale:.9g} * (stored - {feed.zero_point})"
-        facts.add_row(feed.role, f"{feed.name}  {feed.dtype} {_format_shape(feed.shape)}{grid}")
-    shown = quality.layers if everything else quality.layers[:SHOWN_LAYERS]
-    rows = [(each.name, "", "", each.difference, "") for each in quality.outputs]
-    rows += [(each.tensor, each.operator, each.stored, each.difference, f"{each.clipped:.1%}") for each in shown]
-    table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("output, then layers, the worst first", style="bold", overflow="fold", min_width=8)
-    for title in ("operator", "type"):
-        table.add_column(title, no_wrap=True)
-    for title in ("SNR dB", "max err", "relative", "clipped"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, operator, stored, difference, clipped in rows:
-        figures = (f"{difference.snr:.1f}", f"{difference.max_absolute:.2e}", f"{difference.relative:.2e}")
-        table.add_row(name, operator, stored, *figures, "" if clipped == "0.0%" else clipped)
-    rest = len(quality.layers) - len(shown)
-    return Group(facts, table, *([Text(f"{rest} more layers: --all", style="dim")] if rest else []))
-
-
-# -- small things --------------------------------------------------------------------------------------------------
-
-
-def _grid() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True, min_width=15)
-    table.add_column(overflow="fold")
-    return table
-
-
-def format_counts(counts: Mapping[str, int], most: int = 8) -> str:
-    """`13 CONV_2D, 1 LOGISTIC`; the rest summed up."""
-    pieces = [f"{count} {name}" for name, count in list(counts.items())[:most]]
-    rest = sum(list(counts.values())[most:])
-    return ", ".join([*pieces, f"{rest} more"] if rest else pieces)
-
-
-def format_bytes(count: float) -> str:
-    """Decimal units, as disks and downloads are measured."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
