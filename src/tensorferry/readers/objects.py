@@ -27,6 +27,8 @@ _INNER = ("signatures", "keras_api", "_create_resource", "_initialize", "_destro
 
 _VARIABLE_VALUE = "VARIABLE_VALUE"
 
+_CALLS = ("StatefulPartitionedCall", "PartitionedCall")
+
 
 @dataclass(slots=True)
 class SavedObject:
@@ -308,6 +310,18 @@ class Call:
         noted = function.attrs.get(number, {}).get("_user_specified_name")
         label = decode_attribute(noted, self.file) if noted is not None else ""
         return label if isinstance(label, str) and label.isprintable() else ""
+
+
+def captured_variables(objects: Objects, contents: Contents, file: SourceFile) -> dict[str, int]:
+    """Node of a variable -> its object, as the calls of functions tell: what these capture follows their arguments, in order."""
+    found: dict[str, int] = {}
+    for node in contents.nodes.values():
+        called = decode_attribute(node.attrs["f"], file) if node.op in _CALLS and "f" in node.attrs else None
+        bound = objects.concrete[called.name].bound if isinstance(called, FunctionRef) and called.name in objects.concrete else []
+        for reference, number in zip(reversed(node.inputs), reversed(bound), strict=False):
+            if 0 <= number < len(objects.nodes) and objects.nodes[number].kind == "variable":
+                found.setdefault(reference.node, number)
+    return found
 
 
 # -- which value of a checkpoint belongs to which object -----------------------------------------------------------

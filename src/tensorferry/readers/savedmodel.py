@@ -21,9 +21,9 @@ from tensorferry.readers.metagraph import (
     choose_signature,
     scan_metagraph,
 )
-from tensorferry.readers.objects import Call, find_function, keys_of_objects, scan_objects
+from tensorferry.readers.objects import Call, captured_variables, find_function, keys_of_objects, scan_objects
 from tensorferry.readers.parsing import Contents
-from tensorferry.readers.variables import restore_variables
+from tensorferry.readers.variables import HANDLES, restore_variables, shaped_as
 from tensorferry.storage import SourceFile
 from tensorferry.tensor import DType
 from tensorferry.wire.bundle import Bundle
@@ -48,9 +48,11 @@ def read_savedmodel(
     if chosen.objects is not None and signature not in ({None} if chosen.signatures else set()) | chosen.signatures.keys():
         graph = _read_function(file, chosen, bundle, signature)
     else:
-        graph = _read(file, chosen, folder.name)
+        held: list[Contents] = []
+        graph = _read(file, chosen, folder.name, held.append)
         if bundle is not None:
             restore_variables(graph, bundle)
+            _restore_captured(file, graph, chosen, (bundle, held[0]))
         _choose(graph, chosen, signature, any_will_do=any_will_do)
     graph.name = folder.name
     describe_metagraphs(graph.facts, found, chosen)
@@ -79,11 +81,26 @@ def _read_function(file: SourceFile, chosen: MetaGraph, bundle: Bundle | None, w
         keys = keys_of_objects(objects, bundle)
         for node, number in call.variables.items():
             if keys.get(number, "") in bundle:
-                graph.variables[node] = bundle.tensor(keys[number])
+                graph.variables[node] = shaped_as(bundle.tensor(keys[number]), graph.node(node))
     call.apply(graph, public)
     if wanted is None:
         graph.notices.append(f"the model has no signature: its function '{public}' is converted")
     return graph
+
+
+def _restore_captured(file: SourceFile, graph: Graph, chosen: MetaGraph, values: tuple[Bundle, Contents]) -> None:
+    """Values for the variables that the saver restores in Python alone, as Keras 3's: the object graph tells which are whose."""
+    missing = {node.name for node in graph.nodes if node.op in HANDLES and node.name not in graph.variables}
+    if not missing or chosen.objects is None:
+        return
+    bundle, contents = values
+    objects = scan_objects(chosen.objects)
+    captured = captured_variables(objects, contents, file)
+    keys = keys_of_objects(objects, bundle)
+    for node in missing & captured.keys():
+        key = keys.get(captured[node], "")
+        if key in bundle:
+            graph.variables[node] = shaped_as(bundle.tensor(key), graph.node(node))
 
 
 def read_metagraph(file: SourceFile, *, signature: str | None = None) -> Graph:

@@ -84,7 +84,7 @@ def restore_variables(graph: Graph, bundle: Values) -> None:
             name, piece = next((key for each in own if (key := keys.get(each, each)) in bundle), ""), ""
         if name:
             tensor = _piece_of(bundle.tensor(name), piece, node)
-            graph.variables[node.name] = _shaped_as(tensor, node)
+            graph.variables[node.name] = shaped_as(tensor, node)
         else:
             log.info("variable '%s' is not in the checkpoint", node.name)
 
@@ -151,7 +151,7 @@ def _piece_of(tensor: Tensor, piece: str, node: Node) -> Tensor:
     return ArrayTensor(np.ascontiguousarray(part), tensor.dtype)
 
 
-def _shaped_as(tensor: Tensor, node: Node) -> Tensor:
+def shaped_as(tensor: Tensor, node: Node) -> Tensor:
     """SourceError when the values are not of the variable's type or shape."""
     dtype, shape = node.get("dtype"), node.get("shape")
     if isinstance(dtype, DType) and dtype is not tensor.dtype:
