@@ -126,6 +126,7 @@ SIZED_BY_DATA = frozenset(
         "StringSplitV2",
         "StringNGrams",
         "CTCGreedyDecoder",
+        "CTCBeamSearchDecoder",
         "NonMaxSuppression",
         "NonMaxSuppressionV2",
         "NonMaxSuppressionV3",

@@ -169,6 +169,7 @@ NEEDS_KNOWN_BATCH_ANYWHERE = frozenset(
         "MatrixInverse",
         "MatrixSolve",
         "MatrixSolveLs",
+        "CTCBeamSearchDecoder",
         "MatrixSquareRoot",
         "SelfAdjointEigV2",
         "Svd",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def _expand(graph: Graph, node: Node) -> bool:
         same = parts.make("Equal", parts.make("ExpandDims", ordered, np.int32(-1)), parts.make("ExpandDims", against, np.int32(-2)))
         there = parts.make("Any", same, np.array([last + 1], np.int32), keep_dims=False)
         kept = parts.make("LogicalAnd", kept, there if operation == "intersection" else parts.make("LogicalNot", there))
-    return parts.finish(*_listed(parts, ordered, kept, last))
+    return parts.finish(*listed(parts, ordered, kept, [output.dtype for output in node.outputs]))
 
 
 def _ascending(parts: Expansion, value: Value, axis: int) -> Value:
@@ -87,9 +87,9 @@ def _differs_from_before(parts: Expansion, value: Value, axis: int) -> Value:
     return parts.make("Greater", parts.make("PadV2", new, pads, np.int32(1)), np.int32(0))
 
 
-def _listed(parts: Expansion, ordered: Value, kept: Value, last: int) -> tuple[Value, Value, Value]:
-    """Places, counted anew along the last axis, values and shape of what is kept."""
-    kinds = [output.dtype for output in parts.node.outputs]
+def listed(parts: Expansion, ordered: Value, kept: Value, kinds: Sequence[DType]) -> tuple[Value, Value, Value]:
+    """Places, counted anew along the last axis, values and shape of what is kept, in the given types."""
+    last = len(ordered.shape or ()) - 1
     counted = parts.make("Cast", kept, DstT=DType.INT32)
     numbers = parts.make("Sub", parts.make("Cumsum", counted, np.int32(last), exclusive=False, reverse=False), np.int32(1))
     found = parts.make("Where", kept)
