@@ -40,7 +40,9 @@ def small_net(size: int | None = 16, batch: int | None = 1) -> None:
 def unsupported_net() -> None:
     """A chain in which two ops have no counterpart anywhere."""
     x = v1.placeholder(tf.float32, (4, 4), name="x")
-    y = tf.raw_ops.MatrixSquareRoot(input=tf.nn.relu(x), name="root")
+    y = tf.raw_ops.KmeansPlusPlusInitialization(
+        points=tf.nn.relu(x), num_to_sample=4, seed=1, num_retries_per_sample=1, name="centres"
+    )
     tf.raw_ops.Cholesky(input=y, name="lower")
 
 

@@ -92,7 +92,7 @@ def test_an_error_as_json(tmp_path):
     path = freeze(tmp_path / "net.pb", unsupported_net)
     result = call("convert", path, "-o", tmp_path / "net.tflite", "--json")
     assert result.exit_code == 2
-    assert [problem["node"] for problem in json.loads(result.output)["problems"]] == ["root", "lower"]
+    assert [problem["node"] for problem in json.loads(result.output)["problems"]] == ["centres", "lower"]
 
 
 @pytest.mark.parametrize(

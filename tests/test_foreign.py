@@ -109,8 +109,9 @@ def test_a_select_operator_is_the_official_converters(op: str, tmp_path: Path) -
 def write_strange(path: Path) -> Path:
     tf = pytest.importorskip("tensorflow", reason="TensorFlow, which writes the graph, is not installed")
     with tf.Graph().as_default() as graph:
-        x = tf.compat.v1.placeholder(tf.float32, (3, 3), name="x")
-        tf.identity(tf.raw_ops.SelfAdjointEigV2(input=tf.nn.relu(x)).e, name="y")
+        x = tf.compat.v1.placeholder(tf.float32, (1, 3, 4), name="x")
+        attrs = {"image_size": [9, 9, 3], "use_image_if_no_bounding_boxes": True}
+        tf.identity(tf.raw_ops.SampleDistortedBoundingBox(bounding_boxes=tf.nn.relu(x), **attrs).bboxes, name="y")
     path.write_bytes(graph.as_graph_def().SerializeToString())
     return path
 
@@ -120,10 +121,11 @@ def test_a_result_with_custom_operators_is_said_to_be_unverified(tmp_path: Path)
     report = tensorferry.convert(source, [tmp_path / "out.tflite", tmp_path / "web"], allow_custom=True)
     assert report.passed and not report.verified
     lite, js = report.targets
-    assert "SelfAdjointEigV2" in lite.operators and "an application registers" in lite.check.reason
+    assert "SampleDistortedBoundingBox" in lite.operators and "an application registers" in lite.check.reason
     assert "tf.registerOp" in js.check.reason
     nodes = json.loads((tmp_path / "web" / "model.json").read_text())["modelTopology"]["node"]
-    assert next(node for node in nodes if node["op"] == "SelfAdjointEigV2")["attr"]["compute_v"] == {"b": True}
+    strange = next(node for node in nodes if node["op"] == "SampleDistortedBoundingBox")
+    assert strange["attr"]["use_image_if_no_bounding_boxes"] == {"b": True}
 
 
 def test_select_operators_do_not_help_tensorflow_js(tmp_path: Path) -> None:

@@ -94,6 +94,9 @@ def _between_ports(graph: Graph) -> set[Node]:
 
 def _cut_between(graph: Graph, nodes: list[Node], head: set[Node], tail: set[Node]) -> Cut | None:
     """The cut that leaves out `head`, at the beginning, and `tail`, at the end."""
+    for node in nodes:  # lists and the like cannot be fed: what reads them goes with what makes them
+        if any(value.producer in head and value.dtype in _NO_TENSOR for value in node.inputs):
+            head.add(node)
     kept = [node for node in nodes if node not in head and node not in tail]
     outputs = [value for node in kept for value in node.outputs if graph.is_output(value) or tail.intersection(value.users)]
     needed = _reached([value.producer for value in outputs], lambda node: (each for each in _makers(node) if each not in head))

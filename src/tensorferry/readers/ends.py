@@ -13,6 +13,7 @@ from tensorferry.readers.feeding import FEEDS
 from tensorferry.readers.tables import TABLES
 from tensorferry.readers.training import Training, assigns, find_training, is_backward, reached
 from tensorferry.readers.variables import VARIABLES
+from tensorferry.tensor import DType
 
 _BESIDE_FAMILIES = (
     ("Save", "Restore", "MergeV2Checkpoints", "ShardedFile"),
@@ -62,7 +63,18 @@ def find_outputs(graph: Graph) -> list[Value]:
         ends = _before_losses(graph, ends, training, beside)
         # One number is a loss or a measure there. Where nothing else is left, it is made of the result itself.
         ends = [node for node in ends if node.outputs[0].shape != ()] or list(_last_layers(training, beside)) or ends
-    return [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
+    ends = [node for node in ends if not _is_left_of_loop(node)] or ends
+    values = [value for node in ends for value in (node.outputs[:1] if node.op in _FIRST_OUTPUT_ONLY else node.outputs)]
+    return [value for value in values if value.dtype not in _NO_TENSOR] or values
+
+
+_NO_TENSOR = frozenset({DType.VARIANT, DType.RESOURCE})
+
+
+def _is_left_of_loop(node: Node) -> bool:
+    """Whether TensorFlow put it behind a loop for each of its variables, asked for or not: it bears the loop's name."""
+    maker = node.inputs[0].producer if node.op == "Identity" and node.inputs else node
+    return maker.op in ("While", "StatelessWhile") and node.name.startswith(f"{maker.name}/Identity")
 
 
 def _before_losses(graph: Graph, ends: list[Node], training: Training, beside: set[Node]) -> list[Node]:
