@@ -1,4 +1,4 @@
-"""Models that begin with the bytes of pictures: refused with the cut behind the decoder, also where each picture of a batch is decoded."""
+"""Models that begin with the bytes of pictures: refused with the cut behind the decoder, also where a loop decodes one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ops that read or write pictures as files. No target does: their results are known by type, so that a model can begin behind them."""
+"""Ops that read or write pictures as files. No target does: their results are known by type, so a model can begin behind them."""
 
 from __future__ import annotations
 
