@@ -21,6 +21,9 @@ from tensorferry.tensor import DType
 
 _FAKE_QUANT = "FAKE_QUANT"
 
+_EDGE = 1 / 512
+"""Half a step of 8 bits, as part of the range."""
+
 
 def decide_integers(program: Program, scheme: Scheme, ranges: Mapping[str, tuple[float, float]]) -> Plan:
     """Which operators compute with whole numbers, on which grids. `ranges` are by names of the first subgraph's tensors.
@@ -217,6 +220,9 @@ class _Integers:
         if self.grids.is_constant(source) or not low < high:
             return
         if self.scheme.mode is Mode.INT16X8:
+            seen = self.grids.ranges.get(self._name(source))
+            if seen is None or seen[0] < low - _EDGE * (high - low) or seen[1] > high + _EDGE * (high - low):
+                return  # its clipping is felt, and a symmetric grid does not clip there
             self.grids.fix(result, form_of_range(low, high, DType.INT16))
         elif bits == 8:
             self.grids.fix(result, form_of_fake_quant(low, high, bits))
