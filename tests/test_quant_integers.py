@@ -145,7 +145,7 @@ def test_a_large_bias_on_small_weights_does_not_overflow(tmp_path):
     net.then("Conv2D", "conv", kernel, strides=[1, 1, 1, 1], padding="SAME")
     net.then("BiasAdd", "biased", np.array([3, 1, -1, 0, 2, -2], np.float32))
     graph = net.done("biased")
-    path, _ = convert(graph, tmp_path, "int8")
+    path, _ = convert(graph, tmp_path, "int8", corrections="none")
     conv = next(each for each in walk(path) if each.name == "CONV_2D")
     np.testing.assert_allclose(conv.real(2), [3, 1, -1, 0, 2, -2], rtol=1e-3)
     assert_keeps_specification(path)
@@ -223,7 +223,7 @@ def test_no_worse_than_tensorflow_and_no_larger(tmp_path, keras_net, mode):
     calibrate = None if mode == "dynamic" else [{"image": picture} for picture in pictures[:8]]
     tensorferry.convert(folder, ours, quantize=mode, calibrate=calibrate)
     assert mean_error(ours, pictures, expected) <= 1.1 * mean_error(theirs, pictures, expected)
-    assert ours.stat().st_size <= 1.05 * theirs.stat().st_size
+    assert ours.stat().st_size <= 1.05 * theirs.stat().st_size + 1024  # layers without a bias get one, to be corrected
     if mode != "dynamic":
         assert float_operators(ours) == []
         assert_keeps_specification(ours)

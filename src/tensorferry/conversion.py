@@ -25,6 +25,7 @@ from tensorferry.passes.public_names import expose_ports
 from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.pose.drifting import drift_of
 from tensorferry.proof import Prover, check_weights
+from tensorferry.quant.planfile import plan_json
 from tensorferry.quantising import Quantised, samples_of, web_allowance
 from tensorferry.readers.selection import needed_nodes, select
 from tensorferry.report import (
@@ -40,7 +41,7 @@ from tensorferry.report import (
     peak_memory,
 )
 from tensorferry.runtimes import tfjs
-from tensorferry.writers.atomic import Stage, commit_all, explaining
+from tensorferry.writers.atomic import Stage, StagedFile, commit_all, explaining
 from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.writers.variables import find_weights
 
@@ -323,6 +324,7 @@ class _Job:
         with ExitStack() as stack:
             given = Path(self.origin.given)
             stages = [stack.enter_context(stage_for(target, kind, given)) for target, kind in zip(targets, kinds, strict=True)]
+            plan_stage = stack.enter_context(StagedFile(self.options.plan_out, [given])) if self.options.plan_out else None
             with self._step("read"):
                 graph = _load(self.origin.path, self.options)
                 facts = _source_facts(self.origin, graph)
@@ -342,7 +344,7 @@ class _Job:
                 written = [self._write(work, stage, kind) for stage, kind in zip(stages, kinds, strict=True)]
             checks = self._verify(work, stages, kinds, written)
             with self._step("put in place"):
-                commit_all(stages)
+                commit_all([*stages, *_written_plan(plan_stage, written)])
         return self._report(work, facts, targets, kinds, written, checks)
 
     def _counting(self, name: str) -> Callable[[int, int | None], None]:
@@ -392,9 +394,10 @@ class _Job:
 
     def _prover(self, work: Work, common: Prover, written: Delivered) -> Prover:
         """What was calibrated is proved on inputs within its ranges."""
-        if not isinstance(written.quantised, Quantised) or written.quantised.sample is None:
+        quantised = written.quantised
+        if not isinstance(quantised, Quantised) or (quantised.sample is None and not quantised.reach):
             return common
-        return Prover(work.source, self.options, sample=written.quantised.sample)
+        return Prover(work.source, self.options, sample=quantised.sample, reach=quantised.reach)
 
     def _report(
         self,
@@ -419,6 +422,16 @@ class _Job:
             seconds=self.watch.seconds,
             peak_bytes=peak_memory(),
         )
+
+
+def _written_plan(stage: StagedFile | None, written: Sequence[Delivered]) -> list[Stage]:
+    """The plan that a target was made by, in its stage."""
+    quantised = next((each.quantised for each in written if isinstance(each.quantised, Quantised)), None)
+    if stage is None or quantised is None:
+        return []
+    with stage.open() as file:
+        file.write(plan_json(quantised.plan, quantised.source).encode())
+    return [stage]
 
 
 def _tell_drawn(graph: Graph) -> list[str]:

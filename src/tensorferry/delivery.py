@@ -21,7 +21,9 @@ from tensorferry.ops.spec import Declined
 from tensorferry.options import KINDS, TARGETS, Kind, Options
 from tensorferry.passes import pipelines
 from tensorferry.passes.public_names import expose_ports
-from tensorferry.quantising import Quantised, WebQuantised, budget_of, method_of, quantise, scheme_of
+from tensorferry.program import Program
+from tensorferry.quant.planfile import read_plan
+from tensorferry.quantising import Quantised, WebQuantised, calibration_of, follow, quantise, scheme_of
 from tensorferry.wire import tflite_metadata
 from tensorferry.wire.signatures import signature
 from tensorferry.wire.tfjs_releases import oldest_release
@@ -159,9 +161,7 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options, tell: Callable
     card = card_of(options)
     if card:
         describe_program(program, card)  # what does not fit is told before the work
-    scheme = scheme_of(options)
-    within = budget_of(options, lambda trial: tell(f"try what stays float, trial {trial}"))
-    quantised = None if scheme is None else quantise(program, scheme, options.calibrate, method_of(options), within)
+    quantised = _quantised(program, options, tell)
     program = program if quantised is None else quantised.program
     described = describe_program(program, card) if card else Described(b"", {})
     extra |= {tflite_metadata.BUFFER: described.metadata} if card else {}
@@ -170,6 +170,16 @@ def _deliver_tflite(graph: Graph, stage: Stage, options: Options, tell: Callable
     notices = (*facts.notices, *(() if quantised is None else quantised.notices), *described.notices)
     runtime = f"TensorFlow Lite {facts.oldest_runtime} and later"
     return Delivered(size, (stage.given.name,), facts.operators, facts.custom, notices, runtime, quantised)
+
+
+def _quantised(program: Program, options: Options, tell: Callable[[str], None]) -> Quantised | None:
+    """As the options ask, or as the plan says that they name."""
+    calibration = calibration_of(options, lambda trial: tell(f"try what stays float, trial {trial}"))
+    if options.plan is not None:
+        path = options.plan
+        return follow(program, lambda each: read_plan(path, each), calibration)
+    scheme = scheme_of(options)
+    return None if scheme is None else quantise(program, scheme, calibration)
 
 
 def card_of(options: Options) -> Card:

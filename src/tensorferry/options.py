@@ -52,8 +52,8 @@ QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
 }
 """How each kind of target can be quantised."""
 
-CALIBRATED = ("int8", "int16x8")
-"""Ways that store what is computed in whole numbers, whose ranges must be seen."""
+CALIBRATED = ("int8", "int16x8", "dynamic", "weights4")
+"""Ways that samples are of use for: ranges of what is computed, and weights that are rounded as the samples ask for."""
 
 IO_DTYPES = ("float32", "int8", "uint8", "int16")
 
@@ -99,7 +99,8 @@ class Options:
     `?`, that stay float. `calibrate`: where samples are that show the ranges of what is computed (a folder of pictures, .npy,
     .npz, .csv), or an iterable or a function that gives them; `calibration_samples` of them at most. Ranges are made by
     `calibration_method`, `percentile` for the one of that name. `picture_fit`, `colour_order`: how pictures become inputs.
-    `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
+    `corrections`: which of the weights' corrections that follow samples are made; None: all. `plan`: a plan to be followed;
+    `plan_out`: where to write the plan. `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
     `max_error`: as many operators stay float as it takes to keep the outputs this near to the float model's on the samples;
     `metric` measures it (two lists of outputs by name, a sample each -> a number; else the relative error of the worst output).
     `max_drift`: the same for a PoseNet, in pixels of its input within which 95 of 100 key points stay.
@@ -146,6 +147,9 @@ class Options:
     author: str = ""
     license: str = ""
     quantize: tuple[str, ...] | None = None
+    plan: Path | None = None
+    plan_out: Path | None = None
+    corrections: tuple[str, ...] | None = None
     calibrate: Any = None
     calibration_samples: int | None = None
     calibration_method: str = "minmax"
@@ -209,9 +213,9 @@ class Options:
         if given is not None:
             keywords |= {"tolerance": given, "tolerance_given": True}
         keywords["keep_float"] = split_names(keywords.get("keep_float")) or ()
-        for role in ("inputs", "outputs", "tags", "to", "quantize"):
+        for role in ("inputs", "outputs", "tags", "to", "quantize", "corrections"):
             keywords[role] = split_names(keywords.get(role))
-        for role in ("verify_inputs", "checkpoint", "architecture"):
+        for role in ("verify_inputs", "checkpoint", "architecture", "plan", "plan_out"):
             if keywords.get(role) is not None:
                 keywords[role] = Path(keywords[role])
         keywords["metadata"] = {key: Path(path) for key, path in (keywords.get("metadata") or {}).items()}
@@ -327,10 +331,12 @@ def _check_details(options: Options) -> None:
     if lite and budgeted and options.calibrate is None:
         raise OptionError("errors are measured on samples, and there are none", remedy="add --calibrate")
     asked = {
-        "io_dtype": options.io_dtype != "float32" and not lite,
-        "keep_float": options.keep_float and not options.quantize,
-        "per_tensor": options.per_tensor and not lite,
-        "calibrate": options.calibrate is not None and lite not in CALIBRATED and not budgeted,
+        "io_dtype": options.io_dtype != "float32" and not lite and not options.plan,
+        "keep_float": options.keep_float and not options.quantize and not options.plan,
+        "per_tensor": options.per_tensor and not lite and not options.plan,
+        "calibrate": options.calibrate is not None and lite not in CALIBRATED and not budgeted and not options.plan,
+        "corrections": options.corrections is not None and options.calibrate is None,
+        "plan_out": options.plan_out is not None and not lite and not options.plan,
         "max_error": options.max_error is not None and not lite,
         "max_size": options.max_size is not None and not lite,
         "max_drift": options.max_drift is not None and not lite,
@@ -339,8 +345,20 @@ def _check_details(options: Options) -> None:
         if given:
             what = "nothing" if not options.quantize or name == "keep_float" else "no TensorFlow Lite file"
             way = f" {' or '.join(CALIBRATED)}" if name == "calibrate" else ""
-            what = "nothing that is computed" if name == "calibrate" and lite else what
-            raise OptionError(f"{name} says how to quantise, and {what} is quantised", remedy=f"add --quantize{way}")
+            remedy = "add --calibrate" if name == "corrections" and lite else f"add --quantize{way}"
+            what = f"nothing that follows samples in '{lite}'" if lite else what
+            raise OptionError(f"{name} says how to quantise, and {what} is quantised", remedy=remedy)
+    if options.plan is not None:
+        said = {
+            "quantize": lite is not None,
+            "io_dtype": options.io_dtype != "float32",
+            "keep_float": bool(options.keep_float),
+            "per_tensor": options.per_tensor,
+            "corrections": options.corrections is not None,
+        }
+        for name, given in said.items():
+            if given:
+                raise OptionError(f"a plan and {name} are given", why="the plan says it", remedy="leave out one of the two")
 
 
 def check_ways(kinds: Sequence[Kind], options: Options) -> None:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from tensorferry import check
 from tensorferry.check import Check, Reference, Status
 from tensorferry.comparison import Allowance
@@ -36,6 +38,8 @@ class Prover:
     """Of the target, where it has several."""
     sample: Mapping[str, Array] | None = None
     """Inputs to prove it on where the options name none."""
+    reach: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Ends of the numbers that inputs take; those that are made up stay within."""
     _reference: Reference | None = field(default=None, init=False)
     _obstacle: str = field(default="", init=False)  # why there can be no reference
 
@@ -88,6 +92,10 @@ class Prover:
             if self._reference is None:
                 raise
 
+    def _made_up(self, unknown: tuple[int, ...] | None) -> Mapping[str, Array]:
+        inputs = sample_inputs(self.graph, self.options.seed, unknown=unknown)
+        return {name: np.clip(array, *self.reach[name]) if name in self.reach else array for name, array in inputs.items()}
+
     def _compute_on(self, unknown: tuple[int, ...] | None) -> None:
         given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else self.sample
         shapes = (
@@ -98,7 +106,7 @@ class Prover:
             limit = f"the limit of {self.options.verify_memory / 2**30:.1f} GiB (--verify-memory)"
             self._obstacle = f"it would take about {needed / 2**30:.1f} GiB, above {limit}"
             return
-        inputs = sample_inputs(self.graph, self.options.seed, unknown=unknown) if given is None else given
+        inputs = self._made_up(unknown) if given is None else given
         try:
             self._reference = check.compute_reference(self.graph, inputs, self.options.reference)
             self._reference = replace(self._reference, signature=self.signature)

@@ -147,8 +147,19 @@ QUANTISATION = stack(
     click.option(
         "--calibrate",
         metavar="PATH",
-        help="For int8 and int16x8: samples that show the ranges of what is computed. A folder of pictures, .npy, .npz or .csv.",
+        help="Samples that show ranges of what is computed, and how to round weights: a folder of pictures, .npy, .npz or .csv.",
     ),
+    click.option(
+        "--corrections",
+        metavar="A,B",
+        multiple=True,
+        callback=_parse_names,
+        help="What is done to weights and biases after the samples: rounding, biases, or none; both when not given.",
+    ),
+    click.option(
+        "--plan-out", metavar="FILE.json", type=click.Path(path_type=Path), help="Write how each tensor is stored, and why."
+    ),
+    click.option("--plan", metavar="FILE.json", type=click.Path(path_type=Path), help="Store tensors as such a file says."),
     click.option("--calibration-samples", type=click.IntRange(1), metavar="N", help="Samples to take of them, evenly; 200."),
     click.option(
         "--calibration-method",

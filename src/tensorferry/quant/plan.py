@@ -70,3 +70,5 @@ class Plan:
     """By subgraph; None: float as in the program."""
     outputs: dict[int, tuple[Form | None, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    corrections: tuple[str, ...] = ()
+    """What was done to the constants before they were stored; it follows samples, and so does doing it again."""
