@@ -41,18 +41,23 @@ Load = Callable[[Program], AbstractContextManager[Loaded]]
 
 @dataclass(slots=True)
 class Trials:
-    """The judge: writes what a plan makes of a program, runs it on a few samples, compares with the float program's outputs."""
+    """The judge: writes what a plan makes of a program, runs it on a few samples, compares with the float program's outputs.
+
+    `corrected` gives the float program with the constants that a plan's codes ask for; None: as it is.
+    """
 
     program: Program
     load: Load
     samples: Sequence[Outputs]
     metric: Metric
+    corrected: Callable[[Plan], Program] | None = None
     _reference: list[Outputs] = field(default_factory=list)
 
     def __call__(self, plan: Plan) -> Outcome:
         if not self._reference:
             self._reference = self._run(self.program)[1]
-        size, outputs = self._run(apply_plan(self.program, plan))
+        source = self.program if self.corrected is None else self.corrected(plan)
+        size, outputs = self._run(apply_plan(source, plan))
         error = float(self.metric(self._reference, outputs))
         return Outcome(float("inf") if np.isnan(error) else error, size)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,14 +19,14 @@ from tensorferry.quant.applying import apply_plan
 from tensorferry.quant.correcting import Correction, correct
 from tensorferry.quant.deciding import decide_weights
 from tensorferry.quant.integers import decide_integers, missing_ranges
-from tensorferry.quant.layers import own_constants
+from tensorferry.quant.layers import layers_of, own_constants, replaced
 from tensorferry.quant.maths import grid_of
-from tensorferry.quant.mixing import MOST_SAMPLES, Loaded, Mixture, Trials, mix, tell_mixture
+from tensorferry.quant.mixing import MOST_SAMPLES, Loaded, Trials, mix, tell_mixture
 from tensorferry.quant.observing import Observations, Watch, observe, watchable
-from tensorferry.quant.plan import Plan
+from tensorferry.quant.plan import Form, Plan
 from tensorferry.quant.scheme import Mode, Scheme
 from tensorferry.quantising.allowing import ALLOWED
-from tensorferry.quantising.asking import Calibration, Within
+from tensorferry.quantising.asking import Calibration
 from tensorferry.runtimes import litert
 from tensorferry.tensor import Array, DType
 from tensorferry.writers.tflite import write_program
@@ -114,22 +115,32 @@ def _calibrated(program: Program, scheme: Scheme, calibration: Calibration) -> Q
     told: tuple[str, ...] = ()
     with _Runs(program, calibration) as runs:
         ranges = runs.observe().ranges if scheme.mode.needs_ranges else runs.pass_by()
+
+        def decide(asked: Scheme) -> Plan:
+            return _decide(program, asked, ranges)
+
+        corrected = runs.corrected(decide(scheme), wanted)
         if calibration.within is not None:
-            mixture = _mix(program, scheme, ranges, calibration.within, runs.kept.samples)
+            trials = Trials(program, _loaded, runs.kept.samples, calibration.within.metric, partial(_blend, program, corrected))
+            asked = replace(scheme, io_dtype=DType.FLOAT32)
+            mixture = mix(decide, asked, trials, calibration.within.budget, calibration.within.tell)
             scheme = replace(scheme, spared=mixture.spared)
             told = (tell_mixture(mixture, calibration.within.budget, len(runs.kept.samples)),)
-        plan = replace(_decide(program, scheme, ranges), corrections=tuple(each.value for each in wanted))
-        made = apply_plan(runs.corrected(plan, wanted), plan)
+        plan = replace(decide(scheme), corrections=tuple(each.value for each in wanted))
+        made = apply_plan(_blend(program, corrected, plan), plan)
     return runs.quantised(made, plan, (*_tell(made, plan, scheme), *told))
 
 
-def _mix(
-    program: Program, scheme: Scheme, ranges: Mapping[str, tuple[float, float]], within: Within, samples: Sequence[Sample]
-) -> Mixture:
-    """What keeps within the budget, found on these samples."""
-    trials = Trials(program, _loaded, samples, within.metric)
-    asked = replace(scheme, io_dtype=DType.FLOAT32)
-    return mix(lambda each: _decide(program, each, ranges), asked, trials, within.budget, within.tell)
+def _blend(program: Program, corrected: Program, plan: Plan) -> Program:
+    """The program with corrected constants in the layers that a plan quantises: what is corrected for codes is not for float."""
+    whole = {each.place for each in plan.operators if each.subgraph == 0 and len(each.inputs) > 1 and _is_whole(each.inputs[1])}
+    numbers = [number for layer in layers_of(program) if layer.place in whole for number in (layer.weight, layer.bias)]
+    tensors = corrected.subgraphs[0].tensors
+    return replaced(program, {number: corrected.content(tensors[number]) for number in numbers})
+
+
+def _is_whole(form: Form | None) -> bool:
+    return form is not None and form.dtype.is_integer
 
 
 def follow(program: Program, plan: Callable[[Program], Plan], calibration: Calibration | None) -> Quantised:
