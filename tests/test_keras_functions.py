@@ -5,13 +5,17 @@ Each model calls many functions at once; each output is compared with what tf_ke
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from google.protobuf import json_format
+from tf_keras.src.engine import base_layer
 
 import tensorferry
 from tensorferry.errors import SourceError
@@ -140,3 +144,42 @@ def test_an_einsum_whose_operands_keras_lost_is_refused(tmp_path: Any) -> None:
     source = save(tf_keras.Model(x, tf.einsum("bij,bkj->bik", x, x)), "h5", tmp_path)
     with pytest.raises(SourceError, match="einsum"):
         tensorferry.convert(source, tmp_path / "model.tflite")
+
+
+def _node(op: str, inputs: list[str], **attrs: Any) -> bytes:
+    node = tf.compat.v1.NodeDef(name=op, op=op, input=inputs)
+    for key, value in attrs.items():
+        field = {int: "i", float: "f", bool: "b", bytes: "s"}.get(type(value), "type")
+        node.attr[key].CopyFrom(tf.compat.v1.AttrValue(**{field: value.as_datatype_enum if field == "type" else value}))
+    return node.SerializeToString()
+
+
+@pytest.mark.parametrize("form", ["json", "bytes"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_single_operations_of_tensorflow_as_layers(form: str, tmp_path: Any) -> None:
+    layer = base_layer.TensorFlowOpLayer
+    kind, whole = {"T": tf.float32}, {"Tidx": tf.int32}
+    x = tf_keras.Input((7, 4))
+    scaled = layer(_node("Mul", ["x", "y"], **kind), "Mul", {1: np.float32(2.5)})(x)
+    joined = layer(_node("ConcatV2", ["a", "b", "c"], N=2, **kind, **whole), "concat", {2: np.int32(-1)})([x, scaled])
+    mean = layer(_node("Mean", ["a", "b"], keep_dims=True, **kind, **whole), "Mean", {1: np.array([1, 2], np.int32)})(joined)
+    parts = layer(_node("Split", ["a", "b"], num_split=2, **kind), "split", {0: np.int32(2)})(joined)
+    slope = layer(_node("LeakyRelu", ["x"], alpha=0.25, **kind), "leaky")(x)
+    taken = layer(_node("Sub", ["a", "b"], **kind), "sub", {0: np.float32(1.0)})(slope)
+    model = tf_keras.Model(x, [mean, *parts, taken])
+    batch = np.random.default_rng(3).normal(0, 1, (2, 7, 4)).astype(np.float32)
+    expected = [np.asarray(each) for each in model(batch)]
+    source = save(model, "h5", tmp_path)
+    if form == "bytes":
+        with h5py.File(source, "a") as file:
+            config = json.loads(file.attrs["model_config"])
+            for each in config["config"]["layers"]:
+                if "node_def" in each["config"]:
+                    node = json_format.ParseDict(each["config"]["node_def"], tf.compat.v1.NodeDef())
+                    if node.op != "LeakyRelu":  # the bytes of a float are no text
+                        each["config"]["node_def"] = node.SerializeToString().decode()
+            file.attrs["model_config"] = json.dumps(config)
+    tensorferry.convert(source, tmp_path / "model.tflite", verify=False)
+    with LiteRtModel(tmp_path / "model.tflite") as lite:
+        found = list(lite.run({lite.inputs[0].name: batch}).values())
+    assert all(agree(mine, other) for mine, other in zip(found, expected, strict=True))

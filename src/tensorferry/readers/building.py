@@ -115,7 +115,7 @@ class Builder:
             return
         self._attrs[source.name] = attrs
         op, attrs = self._settle(source, attrs)
-        _check_kinds(op, attrs, source)
+        check_kinds(op, attrs, source)
         if op in PRODUCTS and not _is_short(source):
             self._values[source.name] = [write_apart(self._graph, source.name, op, inputs, attrs)]
             return
@@ -298,7 +298,7 @@ def _is_short(source: SourceNode) -> bool:
     return known is not None and len(source.inputs) < known.least_inputs
 
 
-def _check_kinds(op: str, attrs: dict[str, Any], source: SourceNode) -> None:
+def check_kinds(op: str, attrs: dict[str, Any], source: SourceNode) -> None:
     """Attributes of a known op must be of the kind of their default, so that no rule of an op needs to expect anything else.
     Lists become tuples where the default is one."""
     spec = ops.find(op)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from tensorferry.ir import Graph, Typed
 from tensorferry.readers.description import describe_signatures, describe_web_model, describe_weights, mark_chosen
 from tensorferry.readers.detect import MANIFEST
 from tensorferry.readers.graphdef import read_graph
+from tensorferry.readers.jsonform import plain_fields
 from tensorferry.readers.manifests import load_json
 from tensorferry.readers.metagraph import Signature, TensorInfo, apply_signature
 from tensorferry.storage import MemoryFile, SourceFile
@@ -24,9 +22,6 @@ from tensorferry.wire.webweights import read_manifest
 
 _RENAMED = {"FusedDepthwiseConv2dNative": "_FusedDepthwiseConv2dNative"}
 """Ops that TensorFlow has under another name."""
-
-_BYTES = frozenset({"s", "stringVal", "tensorContent"})
-"""Fields that JSON holds in base64."""
 
 
 def read_graph_model(file: SourceFile) -> Graph:
@@ -74,7 +69,7 @@ def _tell_unused(graph: Graph, weights: Mapping[str, Tensor]) -> None:
 
 
 def _read_topology(path: Path, topology: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Graph:
-    data = _plain(topology, "")
+    data = plain_fields(topology)
     for node in data.get("node", []) if isinstance(data.get("node"), list) else []:
         if isinstance(node, dict):
             node["op"] = _RENAMED.get(str(node.get("op")), node.get("op"))
@@ -83,33 +78,6 @@ def _read_topology(path: Path, topology: Mapping[str, Any], weights: Mapping[str
     graph = read_graph(file, whole(file.view), weights)
     _tell_unused(graph, weights)
     return graph
-
-
-_MOST_DEPTH = 150
-"""Objects and lists within each other: a function in an attribute of a function's node has some thirty."""
-
-
-def _plain(value: Any, key: str, depth: int = 0) -> Any:
-    """JSON as protobuf writes it, in the form of `wire.named`: names with underscores, bytes out of base64, numbers out of text."""
-    if depth > _MOST_DEPTH:
-        raise SourceError(f"the topology is nested more than {_MOST_DEPTH} deep")
-    if isinstance(value, Mapping):
-        keep = key in ("attr", "ret", "controlRet", "arg_attr")  # maps from names, which stay as they are
-        return {name if keep else _with_underscores(name): _plain(each, name, depth + 1) for name, each in value.items()}
-    if isinstance(value, list):
-        if key == "s" and value and all(type(each) is int and 0 <= each < 256 for each in value):
-            return bytes(value)  # the form of early converters
-        return [_plain(each, key, depth + 1) for each in value]
-    if isinstance(value, str) and key in _BYTES:
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            return value.encode("utf-8", "surrogatepass")
-    return value
-
-
-def _with_underscores(name: str) -> str:
-    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
 
 
 def _infos(signature: Mapping[str, Any], role: str) -> dict[str, TensorInfo]:

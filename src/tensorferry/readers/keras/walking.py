@@ -173,7 +173,7 @@ class _Walk:
 
     def _autocast(self, builder: Builder, structure: Any) -> Any:
         """Floating inputs in the type that the layer computes in, as Keras does."""
-        if builder.layer.kind.startswith(("ops.", "tf.")) or builder.layer.config.get("autocast") is False:
+        if builder.layer.kind.startswith(("ops.", "tf.", "TensorFlowOp")) or builder.layer.config.get("autocast") is False:
             return structure
 
         def cast(value: Value) -> Value:
