@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
+
 from tensorferry.errors import FerryError, OptionError
 
 MOST_BLOCKS = 64
@@ -38,10 +40,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one trial."""
+    """Of one trial. `noise` tells blocks apart by how much they change at all, where the error is too coarse for that."""
 
     error: float
     size: int
+    noise: float | None = None
+
+    @property
+    def power(self) -> float:
+        """What adds up over independent blocks."""
+        return (self.error if self.noise is None else self.noise) ** 2
 
 
 Attempt = Callable[[frozenset[int]], Outcome]
@@ -98,8 +106,8 @@ class _Search:
 def meet_budget(count: int, attempt: Attempt, budget: Budget, progress: Progress | None = None) -> Choice:
     """Choose among `count` blocks. Raises BudgetError with the nearest that was found.
 
-    First each block is quantised alone. Those that err most stay float, as few of them as do (bisection, then each is tried
-    again); with a size and no error, those that gain most for a byte, as many as fit. What is chosen has itself been measured.
+    First each block is quantised alone. With an error to keep, the choice with the smallest file is looked for, else the one that
+    errs least within the size. What is chosen has itself been measured.
     """
     search = _Search(attempt, budget, progress)
     everything = frozenset(range(count))
@@ -114,49 +122,88 @@ def meet_budget(count: int, attempt: Attempt, budget: Budget, progress: Progress
         return Choice(frozenset(), whole, whole, (), len(search.known))
     plain = search(everything)
     alone = [search(everything - {block}) for block in range(count)]
-    gains = [(each.error**2, max(plain.size - each.size, 1)) for each in alone]
-    by_error = sorted(range(count), key=lambda block: (-gains[block][0], block))
-    by_worth = sorted(range(count), key=lambda block: (-gains[block][0] / gains[block][1], block))
-    kept = _most_that_fit(search, by_worth, gains) if budget.error is None else _fewest_that_do(search, by_error, by_worth)
+    parts = [_Part(each.power, max(plain.size - each.size, 1)) for each in alone]
+    kept = _most_that_fit(search, parts) if budget.error is None else _smallest_that_does(search, parts)
     return Choice(kept, search(kept), whole, tuple(each.error for each in alone), len(search.known))
 
 
-def _fewest_that_do(search: _Search, by_error: Sequence[int], by_worth: Sequence[int]) -> frozenset[int]:
-    """Few blocks with which the error keeps within the budget; if they are too large, those that gain most for a byte."""
-    if not search.accurate(by_error):
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A block: what it loses and what it saves when it is quantised."""
+
+    power: float
+    saving: int
+
+
+_STEPS = 160
+"""In eighths of a power of two: how far down the noise that is allowed is looked at."""
+
+_OFF = 1.5
+"""Errors of blocks add up as independent ones do, within this factor; where more is expected, no trial is made."""
+
+
+def _smallest_that_does(search: _Search, parts: Sequence[_Part]) -> frozenset[int]:
+    """The blocks with which the error keeps within the budget and the file is small.
+
+    Candidates are tried from the smallest file on, as some errors jump and no order could be relied on; then each block that
+    stays float is tried again.
+    """
+    everything = frozenset(range(len(parts)))
+    if not search.accurate(everything):
         raise BudgetError(
             f"the error cannot be kept within {search.budget.error:g}",
-            why=f"with nothing quantised that could be, it is {search(by_error).error:.3g}",
+            why=f"with nothing quantised that could be, it is {search(everything).error:.3g}",
         )
-    for order in (by_error, by_worth):
-        kept = _prune(search, list(order[: _least_prefix(search, order)]))
-        if search.small(kept):
-            return frozenset(kept)
-    raise BudgetError(
-        f"an error within {search.budget.error:g} and a size within {search.budget.size} bytes do not go together",
-        why=f"keeping the error takes {search(kept).size} bytes",
-        remedy="allow more of either",
-    )
-
-
-def _prune(search: _Search, kept: list[int]) -> list[int]:
-    """Quantise again whichever block the error does not hang on, those that err least first."""
-    for block in reversed(list(kept)):
-        if search.left <= 0:
-            break
-        fewer = [each for each in kept if each != block]
-        if search.accurate(fewer):
-            kept = fewer
+    reserve = search.left // 3
+    hopeful = (kept for kept in _candidates(parts) if not _hopeless(search, parts, kept))
+    kept = next((kept for kept in hopeful if search.left > reserve and search.accurate(kept)), everything)
+    kept = _prune(search, kept, parts)
+    if not search.small(kept):
+        raise BudgetError(
+            f"an error within {search.budget.error:g} and a size within {search.budget.size} bytes do not go together",
+            why=f"keeping the error takes {search(kept).size} bytes",
+            remedy="allow more of either",
+        )
     return kept
 
 
-def _most_that_fit(search: _Search, by_worth: Sequence[int], gains: Sequence[tuple[float, int]]) -> frozenset[int]:
+def _candidates(parts: Sequence[_Part]) -> list[frozenset[int]]:
+    """Choices of blocks that stay float, by size: the noisiest, those noisiest for their size, all but what fits in some noise."""
+    everything = frozenset(range(len(parts)))
+    total = sum(part.power for part in parts)
+    noisiest = sorted(everything, key=lambda block: (-parts[block].power, block))
+    worth = sorted(everything, key=lambda block: (-parts[block].power / parts[block].saving, block))
+    found = {frozenset(order[:number]) for order in (noisiest, worth) for number in range(1, len(parts))}
+    knapsack = [(part.saving, part.power) for part in parts]
+    found |= {everything - _fill(knapsack, total * 2 ** (-step / 8)) for step in range(1, _STEPS)}
+    return sorted(found - {frozenset()}, key=lambda kept: (sum(parts[block].saving for block in kept), sorted(kept)))
+
+
+def _hopeless(search: _Search, parts: Sequence[_Part], kept: frozenset[int]) -> bool:
+    """Whether far more than the budget is to be expected. A measure of one's own need not follow the noise."""
+    if search.budget.error is None or search(()).noise is not None:
+        return False
+    power = sum(part.power for block, part in enumerate(parts) if block not in kept)
+    return power > (search.budget.error * _OFF) ** 2
+
+
+def _prune(search: _Search, kept: frozenset[int], parts: Sequence[_Part]) -> frozenset[int]:
+    """Quantise again whichever block the error does not hang on, those that save most first."""
+    for block in sorted(kept, key=lambda block: (-parts[block].saving, block)):
+        if search.left <= 0:
+            break
+        if search.accurate(kept - {block}):
+            kept -= {block}
+    return kept
+
+
+def _most_that_fit(search: _Search, parts: Sequence[_Part]) -> frozenset[int]:
     """The blocks that gain most together, were errors independent; then others that fit. Of all trials, the best that fits."""
     assert search.budget.size is not None
-    kept = sorted(_fill(gains, search.budget.size - search(()).size))
+    kept = sorted(_fill([(part.power, part.saving) for part in parts], search.budget.size - search(()).size))
     while kept and not search.small(kept):  # sizes add up but for the padding between buffers
-        kept.remove(min(kept, key=lambda block: gains[block][0]))
-    for block in by_worth:
+        kept.remove(min(kept, key=lambda block: parts[block].power))
+    for block in sorted(range(len(parts)), key=lambda block: (-parts[block].power / parts[block].saving, block)):
         if search.left <= 0:
             break
         if block not in kept and search.small([*kept, block]):
@@ -166,29 +213,28 @@ def _most_that_fit(search: _Search, by_worth: Sequence[int], gains: Sequence[tup
 
 
 _UNITS = 2048
-"""Parts that a size is divided into when blocks are fitted into it."""
+"""Parts that room is divided into when blocks are fitted into it."""
 
 
-def _fill(gains: Sequence[tuple[float, int]], room: int) -> set[int]:
-    """The knapsack problem: blocks whose sizes, rounded up to units, fit into `room`, and whose gains are most."""
-    unit = max(1, -(-room // _UNITS))
-    best: list[tuple[float, frozenset[int]]] = [(0.0, frozenset())] * (room // unit + 1)
-    for block, (gain, size) in enumerate(gains):
-        needed = -(-size // unit)
-        for used in range(len(best) - 1, needed - 1, -1):
-            before, blocks = best[used - needed]
-            if before + gain > best[used][0]:
-                best[used] = before + gain, blocks | {block}
-    return set(best[-1][1])
-
-
-def _least_prefix(search: _Search, order: Sequence[int]) -> int:
-    """How many from the beginning have to stay float, by bisection: all of them do."""
-    low, high = 0, len(order)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if search.accurate(order[:middle]) else (middle, high)
-    return high
+def _fill(parts: Sequence[tuple[float, float]], room: float) -> set[int]:
+    """The knapsack problem, of (gain, cost): those whose costs, rounded up to units, fit into `room`, and whose gains are most."""
+    if room <= 0:
+        return set()
+    best = np.zeros(_UNITS + 1)
+    taken = np.zeros((len(parts), _UNITS + 1), bool)
+    needed = [math.ceil(min(cost / room, 2.0) * _UNITS) for _gain, cost in parts]
+    for number, (gain, _cost) in enumerate(parts):
+        if needed[number] <= _UNITS:
+            with_it = best[: _UNITS + 1 - needed[number]] + gain
+            rest = best[needed[number] :]
+            taken[number, needed[number] :] = with_it > rest
+            best[needed[number] :] = np.maximum(with_it, rest)
+    chosen, left = set(), _UNITS
+    for number in reversed(range(len(parts))):
+        if taken[number, left]:
+            chosen.add(number)
+            left -= needed[number]
+    return chosen
 
 
 def group(places: Sequence[int], most: int = MOST_BLOCKS) -> list[tuple[int, ...]]:

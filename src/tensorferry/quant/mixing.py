@@ -19,6 +19,8 @@ from tensorferry.tensor import Array
 MOST_SAMPLES = 8
 """Of those to calibrate with, as many are run in each trial."""
 
+_MOST_NOISE = 1e6
+
 Decide = Callable[[Scheme], Plan]
 Judge = Callable[[Plan], Outcome]
 """Makes the file that a plan stands for, runs it, and compares it with the float one."""
@@ -59,7 +61,8 @@ class Trials:
         source = self.program if self.corrected is None else self.corrected(plan)
         size, outputs = self._run(apply_plan(source, plan))
         error = float(self.metric(self._reference, outputs))
-        return Outcome(float("inf") if np.isnan(error) else error, size)
+        noise = None if self.metric is relative_error else min(relative_error(self._reference, outputs), _MOST_NOISE)
+        return Outcome(float("inf") if np.isnan(error) else error, size, noise)
 
     def _run(self, program: Program) -> tuple[int, list[Outputs]]:
         with self.load(program) as loaded:
