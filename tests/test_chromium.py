@@ -148,13 +148,14 @@ def test_quantised_posenet_computes_in_a_page_what_it_does_in_numpy(tmp_path: Pa
     write_graphdef(build_posenet(replace(DEFAULT, resolution=(65, 65)), weights), source)
     site = tmp_path / "site"
     site.mkdir()
-    for mode in ("uint8", "float16"):
+    modes = ("uint8", "float16", "uint8-channels")
+    for mode in modes:
         tensorferry.convert(source, site / mode, quantize=mode, verify=False)
     graph = select(read(source))
     inputs = sample_inputs(graph)
-    answer = in_chromium(site, [(f"{mode}/model.json", "tfjs", inputs) for mode in ("uint8", "float16")])
+    answer = in_chromium(site, [(f"{mode}/model.json", "tfjs", inputs) for mode in modes])
     exact = evaluate_graph(graph, inputs)
-    for found, mode in zip(answer["results"], ("uint8", "float16"), strict=True):
+    for found, mode in zip(answer["results"], modes, strict=True):
         stored = select(read(site / mode))
         expected = evaluate_graph(stored, inputs)
         order = tfjs.read_ports(site / mode)[1]

@@ -22,7 +22,7 @@ from tensorferry.wire.tfjs_releases import oldest_release
 from tensorferry.wire.webweights import read_manifest
 from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.writers.tfjs import write_tfjs
-from tensorferry.writers.tfjs_quantised import AffineCodes, Reduction, WeightRule, affine_parameters, quantise_weights
+from tensorferry.writers.tfjs_quantised import AffineCodes, Reduction, Surroundings, WeightRule, affine_parameters, quantise_weights
 from tensorferry.writers.tfjs_weights import plan_weight
 
 _MISSING = tfjs.available()
@@ -49,14 +49,14 @@ def net() -> Graph:
     value = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": (1, 8, 8, 4)}, name="image").output
     graph.inputs.append(Port("image", value))
     strides = {"strides": [1, 1, 1, 1], "padding": "SAME"}
-    value = ops.add(graph, "Conv2D", [value, graph.constant(noise(3, 3, 4, 16), "first")], strides).output
-    value = ops.add(graph, "BiasAdd", [value, graph.constant(noise(16, seed=1), "first_bias")]).output
+    value = ops.add(graph, "Conv2D", [value, graph.constant(noise(3, 3, 4, 32), "first")], strides).output
+    value = ops.add(graph, "BiasAdd", [value, graph.constant(noise(32, seed=1), "first_bias")]).output
     value = ops.add(graph, "Relu", [value]).output
-    uneven = noise(3, 3, 16, 1, seed=2) * np.logspace(0, -2, 16, dtype=np.float32)[:, None]
+    uneven = noise(3, 3, 32, 1, seed=2) * np.logspace(0, -2, 32, dtype=np.float32)[:, None]
     value = ops.add(graph, "DepthwiseConv2dNative", [value, graph.constant(uneven, "uneven")], strides).output
-    value = ops.add(graph, "BiasAdd", [value, graph.constant(noise(16, seed=4) / 100, "second_bias")]).output
-    value = ops.add(graph, "Reshape", [value, graph.constant(np.array([64, 16], np.int32), "shape")]).output
-    value = ops.add(graph, "MatMul", [value, graph.constant(noise(16, 64, seed=3), "matrix")]).output
+    value = ops.add(graph, "BiasAdd", [value, graph.constant(noise(32, seed=4) / 100, "second_bias")]).output
+    value = ops.add(graph, "Reshape", [value, graph.constant(np.array([64, 32], np.int32), "shape")]).output
+    value = ops.add(graph, "MatMul", [value, graph.constant(noise(32, 64, seed=3), "matrix")]).output
     graph.outputs.append(Port("scores", value))
     return graph
 
@@ -190,6 +190,75 @@ def test_uint8_spares_depthwise_filters_and_vectors_unless_they_are_named(tmp_pa
     assert named["uneven"]["quantization"]["dtype"] == "uint8"
 
 
+# -- a scale for each channel --------------------------------------------------------------------------------------
+
+
+def test_each_channel_has_its_own_scale(tmp_path):
+    graph = net()
+    entries = write(graph, tmp_path, "uint8-channels")
+    stored = read_manifest(json.loads((tmp_path / "model.json").read_text())["weightsManifest"], tmp_path)
+    assert entries["matrix/codes"]["quantization"] == {"min": -127.0, "scale": 1.0, "dtype": "uint8", "original_dtype": "float32"}
+    assert {name for name in entries if "bias" in name and "quantization" in entries[name]} == set()  # 32 numbers are too few
+    consts = {node.name: node.output.constant.array() for node in graph.nodes if node.op == "Const"}
+    for name, axes in (("first", (0, 1, 2)), ("uneven", (0, 1)), ("matrix", (0,))):
+        codes, scales = stored[f"{name}/codes"].array(), stored[f"{name}/scales"].array()
+        assert np.array_equal(codes, np.rint(codes))
+        assert np.abs(codes).max(axes).min() == 127  # each channel reaches as far as codes do
+        assert np.allclose(np.squeeze(scales), np.squeeze(np.abs(consts[name]).max(axes)) / 127, rtol=1e-6)
+        assert np.all(np.abs(codes * scales - consts[name]).max(axes, keepdims=True) <= 0.501 * scales)
+    with pytest.raises(KeyError):
+        stored["matrix"]
+
+
+@needs_runtime
+def test_channels_with_scales_are_closer_than_one_scale_for_all(tmp_path):
+    source, errors = _source(tmp_path), {}
+    for mode in ("uint8", "uint8=*", "uint8-channels"):
+        report = tensorferry.convert(source, tmp_path / "web", quantize=mode)
+        assert report.verified
+        errors[mode] = report.targets[0].check.outputs[0].mean_absolute
+    assert errors["uint8-channels"] < 0.85 * errors["uint8"]
+    assert errors["uint8"] < errors["uint8=*"]
+
+
+def test_zeros_and_what_is_not_finite_in_channels(tmp_path):
+    array = noise(40, 30)
+    array[:, 3] = 0
+    array[5] = 0
+    spoilt = noise(40, 30)
+    spoilt[2, 2] = np.inf
+    graph = constants(gaps=array, spoilt=spoilt)
+    entries = write(graph, tmp_path, "uint8-channels")
+    stored = read_manifest(json.loads((tmp_path / "model.json").read_text())["weightsManifest"], tmp_path)
+    back = stored["gaps/codes"].array() * stored["gaps/scales"].array()
+    assert not np.any(back[:, 3]) and not np.any(back[5])
+    assert np.array_equal(stored["spoilt"].array(), spoilt)
+    assert "quantization" not in entries["spoilt"]
+
+
+def test_a_weight_of_a_loop_is_multiplied_where_it_is_read(tmp_path):
+    body, graph = Graph("body"), Graph("main")
+    matrix = noise(30, 40)
+    for each in (body, graph):
+        value = ops.add(each, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": (2, 30)}, name="x").output
+        each.inputs.append(Port("x", value))
+        each.outputs.append(Port("y", ops.add(each, "MatMul", [value, each.constant(matrix, "weight")], name="y").output))
+    condition = graph.constant(np.array(True), "always")
+    chosen = ops.add(
+        graph, "If", [condition, graph.inputs[0].value], {"then_branch": body, "else_branch": body.copy()}, name="chosen"
+    )
+    graph.outputs.append(Port("z", chosen.outputs[0]))
+    write(graph, tmp_path, "uint8-channels")
+    document = json.loads((tmp_path / "model.json").read_text())["modelTopology"]
+    places = [document["node"], *(each["nodeDef"] for each in document["library"]["function"])]
+    for nodes in places:
+        names = [node["name"] for node in nodes]
+        assert len(names) == len(set(names))
+        products = [node for node in nodes if node["op"] == "Mul"]
+        assert all(set(node["input"]) <= set(names) for node in products)
+    assert sum(node["op"] == "Mul" for nodes in places for node in nodes) >= 2
+
+
 # -- rules ---------------------------------------------------------------------------------------------------------
 
 
@@ -255,9 +324,15 @@ def test_a_large_weight_is_never_held(tmp_path):
     size = 4 << 20
     (tmp_path / "data").write_bytes(noise(size).tobytes())
     tensor = FileTensor(SourceFile(tmp_path / "data"), 0, DType.FLOAT32, (2048, size // 2048))
-    for weight in (plan_weight("plain", tensor), plan_weight("turned", TransposedTensor(tensor, (1, 0)))):
+    around = Surroundings(claim=str)
+    turned = plan_weight("turned", TransposedTensor(tensor, (1, 0)))
+    for weight, mode in (
+        (plan_weight("plain", tensor), "uint8"),
+        (turned, "uint8"),
+        (plan_weight("plain", tensor), "uint8-channels"),
+    ):
         tracemalloc.start()
-        (made,) = quantise_weights([weight], Reduction([WeightRule("uint8")])).weights
+        made, *_scales = quantise_weights([weight], Reduction([WeightRule(mode)]), around).weights
         count = sum(len(piece) for piece in made.chunks())
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -47,7 +47,7 @@ CONTROL_FLOW = ("v1", "v2")
 
 QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
     "tflite": ("dynamic", "float16", "int8", "int16x8", "weights4"),
-    "tfjs": ("uint8", "uint16", "float16"),
+    "tfjs": ("uint8", "uint8-channels", "uint16", "float16"),
     "tfjs-layers": ("uint8", "uint16", "float16"),
 }
 """How each kind of target can be quantised."""

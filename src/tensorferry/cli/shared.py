@@ -142,7 +142,8 @@ QUANTISATION = stack(
         multiple=True,
         callback=_parse_names,
         help="TensorFlow Lite: dynamic (int8 weights), float16 (weights), int8, int16x8 (all of it), weights4. TensorFlow.js: "
-        "uint8, uint16, float16 (weights, or with =PATTERN those whose names fit). May be repeated, for each kind of target.",
+        "uint8, uint8-channels (a scale each, a little slower), uint16, float16: weights, or with =PATTERN those whose names fit. "
+        "May be repeated, for each kind of target.",
     ),
     click.option(
         "--calibrate",

@@ -11,7 +11,7 @@ from typing import Any
 
 from tensorferry import __version__
 from tensorferry.layersmodel.records import Net, Ref, WebLayer
-from tensorferry.writers.tfjs_quantised import Quantised, Reduction, quantise_weights
+from tensorferry.writers.tfjs_quantised import Quantised, Reduction, Surroundings, quantise_weights
 from tensorferry.writers.tfjs_weights import ShardWriter, Weight, plan_weight, shard_names
 
 _FORM = "tfjs-layers 4.22.0"
@@ -46,7 +46,7 @@ def write_layers_model(
     quantised = Quantised(list(_weights(net)))
     if reduction is not None:
         filters = {each.name for each in quantised.weights if each.name.endswith("/depthwise_kernel")}
-        quantised = quantise_weights(quantised.weights, reduction, filters)
+        quantised = quantise_weights(quantised.weights, reduction, Surroundings(filters))
     weights = quantised.weights
     total = sum(weight.nbytes for weight in weights)
     shards = shard_names(total, shard_size)

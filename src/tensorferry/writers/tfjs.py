@@ -18,7 +18,8 @@ from tensorferry import __version__
 from tensorferry.errors import OptionError
 from tensorferry.ir import Graph, Value
 from tensorferry.tensor import DType
-from tensorferry.writers.tfjs_quantised import Quantised, Reduction, depthwise_filters, quantise_weights
+from tensorferry.writers.tfjs_channels import multiply_out
+from tensorferry.writers.tfjs_quantised import Quantised, Reduction, Surroundings, quantise_weights
 from tensorferry.writers.tfjs_topology import Fallback, Topology
 from tensorferry.writers.tfjs_weights import NARROWED, ShardWriter, Weight, shard_names
 
@@ -65,7 +66,11 @@ def write_tfjs(
     target = Path(folder)
     quantised = Quantised(topology.weights)
     if reduction is not None:
-        quantised = quantise_weights(topology.weights, reduction, depthwise_filters(topology.all_nodes()))
+        around = Surroundings.of(topology.all_nodes(), topology.initial_nodes, topology.names.claim)
+        quantised = quantise_weights(topology.weights, reduction, around)
+        topology.nodes = multiply_out(topology.nodes, quantised.splits)
+        for function in topology.functions:
+            function["nodeDef"] = multiply_out(function["nodeDef"], quantised.splits)
     weight_bytes = sum(weight.nbytes for weight in quantised.weights)
     shards = shard_names(weight_bytes, shard_size)
     with ShardWriter(target, shards, shard_size) as writer:

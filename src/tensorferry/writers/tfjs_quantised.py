@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
 from tensorferry.errors import OptionError, nearest
 from tensorferry.storage import CHUNK
 from tensorferry.tensor import Array, CastTensor, DType, Tensor
+from tensorferry.writers.tfjs_attributes import Json
+from tensorferry.writers.tfjs_channels import MODE, Split, split_weight
 from tensorferry.writers.tfjs_weights import Weight
 
 STEPS = {"uint8": 255, "uint16": 65535}
@@ -85,36 +86,83 @@ class Quantised:
 
     weights: list[Weight]
     notices: list[str] = field(default_factory=list)
+    splits: dict[str, Split] = field(default_factory=dict)
+    """Weights that are two now, by their names: the graph must multiply these."""
 
     @property
     def stored(self) -> dict[str, int]:
         """How many are stored as which type."""
-        kinds = Counter(str(each.quantization["dtype"]) for each in self.weights if each.quantization is not None)
+        halves = {each.codes.name for each in self.splits.values()}
+        kinds = Counter(
+            MODE if each.name in halves else str(each.quantization["dtype"])
+            for each in self.weights
+            if each.quantization is not None
+        )
         return dict(sorted(kinds.items()))
 
 
-def depthwise_filters(nodes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Names of the weights that depthwise convolutions read as their filter."""
-    return frozenset(node["input"][1] for node in nodes if "DepthwiseConv2d" in node["op"])
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a graph says of its weights: the names of depthwise filters, and of what tables are filled with, which stays exact.
+
+    `claim` makes a new name for a weight; None where no graph could multiply a weight out of two.
+    """
+
+    depthwise: Collection[str] = ()
+    initial: Collection[str] = ()
+    claim: Callable[[str], str] | None = None
+
+    @classmethod
+    def of(cls, nodes: Iterable[Json], initial: Iterable[Json], claim: Callable[[str], str]) -> Surroundings:
+        filters = frozenset(node["input"][1] for node in nodes if "DepthwiseConv2d" in node["op"])
+        return cls(filters, frozenset(node["name"] for node in initial), claim)
 
 
-def quantise_weights(weights: Sequence[Weight], reduction: Reduction, depthwise: Collection[str] = ()) -> Quantised:
+def quantise_weights(weights: Sequence[Weight], reduction: Reduction, around: Surroundings | None = None) -> Quantised:
     """Each float weight after the rule that names it. Where uint8 is said of all, depthwise filters and vectors become float16.
 
     OptionError for a pattern that fits no weight, and for two of different modes that fit one.
     """
+    around = around or Surroundings()
     _check_patterns(reduction.rules, weights)
-    made, left = [], _Left()
+    result, left = Quantised([]), _Left()
     for weight in weights:
         mode, named = _choose(weight, reduction.rules)
-        if mode == "uint8" and not named and (weight.name in depthwise or _is_vector(weight)):
+        kept = weight.name in around.initial or any(fnmatchcase(weight.name, pattern) for pattern in reduction.keep)
+        if mode is None or kept:
+            result.weights.append(weight)
+            continue
+        coarse = mode == "uint8" and not named and weight.name in around.depthwise
+        if coarse or (_is_vector(weight) and (mode == MODE or (mode == "uint8" and not named))):
             mode = "float16"
-        kept = any(fnmatchcase(weight.name, pattern) for pattern in reduction.keep)
-        smaller = None if mode is None or kept else _reduce(weight, mode, left)
-        made.append(weight if smaller is None else smaller)
-    result = Quantised(made)
+        split = _split(weight, around, left) if mode == MODE else None
+        if split is not None:
+            result.splits[weight.name] = split
+            result.weights += [split.codes, split.scales]
+            continue
+        smaller = _reduce(weight, mode, left) if mode != MODE else None
+        result.weights.append(weight if smaller is None else smaller)
     result.notices = [_tell_saved(weights, result), *left.notices(), *_tell_unknown(weights, reduction.keep)]
     return result
+
+
+def _split(weight: Weight, around: Surroundings, left: _Left) -> Split | None:
+    """The weight as codes and scales; None for one that stays as it is."""
+    tensor = weight.tensor
+    if tensor.dtype is not DType.FLOAT32 or tensor.size < 2:
+        return None
+    kept = 2 if weight.name in around.depthwise else 1
+    if 3 * tensor.size < _NODES + tensor.dtype.width * math.prod(tensor.shape[-kept:]):
+        left.small += 1
+        return None
+    if around.claim is None:
+        raise OptionError(
+            f"{MODE} is for graph models of TensorFlow.js", why="it needs a graph that multiplies", remedy="take uint8 or float16"
+        )
+    split = split_weight(weight, kept, around.claim)
+    if split is None:
+        left.add(weight.name, "which holds NaN or infinity")
+    return split
 
 
 def _tell_unknown(weights: Sequence[Weight], keep: Sequence[str]) -> list[str]:
@@ -200,6 +248,9 @@ def _reduce(weight: Weight, mode: str, left: _Left) -> Weight | None:
     half: dict[str, str | float] = {"dtype": mode, "original_dtype": "float32"}
     return replace(weight, tensor=CastTensor(tensor, DType.FLOAT16), nbytes=tensor.size * width, quantization=half)
 
+
+_NODES = 500
+"""Bytes that two more nodes, and one more entry of the manifest, take."""
 
 _DESCRIPTION = 100
 """Bytes that the manifest takes to say that a weight is quantised. What saves no more is left exact."""
