@@ -36,6 +36,12 @@ from tensorferry.wire.tflite_schema import operators
         (np.array([b"a"], object), np.array([b"b"], object), False),
         (np.complex64([1 + 1j]), np.complex64([1 + 1.01j]), False),
         (np.float32([1.001]), np.float16([1]), True),
+        (np.float32([np.inf, -np.inf]), np.float64([1e39, -1.7e308]), True),
+        (np.float32([np.inf]), np.float64([1e38]), False),
+        (np.float32([np.inf]), np.float64([-1e39]), False),
+        (np.int32([-1]), np.uint32([2**32 - 1]), True),
+        (np.int32([-1]), np.uint64([2**64 - 1]), False),
+        (np.int32([1]), np.uint32([2**31 + 1]), False),
     ],
 )
 def test_what_counts_as_equal(one: np.ndarray, other: np.ndarray, same: bool) -> None:

@@ -94,3 +94,9 @@ def test_half_precision_is_compared_by_its_own_rounding():
     reference = np.array([1.0, 2.0], np.float16)
     assert compare_arrays("x", reference, np.array([1.001, 2.0], np.float32), 1e-6).passed
     assert not compare_arrays("x", reference, np.array([1.05, 2.0], np.float32), 1e-6).passed
+
+
+def test_uint32_is_compared_with_its_bits_where_a_target_has_no_unsigned_numbers() -> None:
+    reference = np.array([2**32 - 1, 5], np.uint32)
+    assert compare_arrays("y", reference, np.array([-1, 5], np.int32), 0.0).passed
+    assert not compare_arrays("y", reference, np.array([-2, 5], np.int32), 0.0).passed

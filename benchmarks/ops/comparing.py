@@ -29,7 +29,8 @@ KINDS = {
 def difference(outputs: Sequence[Array], expected: Sequence[Array], *, values: bool = True) -> str:
     """Why the outputs are not the expected ones; nothing when they are.
 
-    A target may have a narrower element type (int32 for int64, float32 for float64), but not one of another kind.
+    A target may have a narrower element type (int32 for int64, float32 for float64), but not one of another kind. What float64
+    holds beyond float32 is infinity there, and uint32 has its bits in the int32 of a target without unsigned numbers.
     """
     if len(outputs) != len(expected):
         return f"{len(outputs)} outputs for {len(expected)}"
@@ -51,6 +52,8 @@ def _difference(one: Array, other: Array, values: bool) -> str:
     if kind == "string":
         same = [_bytes(a) == _bytes(b) for a, b in zip(one.reshape(-1), other.reshape(-1), strict=True)]
         return "" if all(same) else f"{same.count(False)} strings differ"
+    if other.dtype == np.uint32 and one.dtype == np.int32:
+        one = one.view(np.uint32)
     if kind in ("integer", "bool"):
         wrong = np.flatnonzero(one.reshape(-1).astype(object) != other.reshape(-1).astype(object))
         return f"{_first(one, other, wrong)}" if wrong.size else ""
@@ -64,6 +67,9 @@ def _float_difference(one: Array, other: Array) -> str:
     a, b = one.astype(wide), other.astype(wide)
     relative = RELATIVE + spare
     close = np.isclose(a, b, rtol=relative, atol=ABSOLUTE + spare, equal_nan=True)
+    if one.dtype == np.float32 and other.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            close |= np.isinf(a) & (other.astype(np.float32) == one)
     if half:  # what overflows in half precision need not do so in a wider type
         close |= np.isinf(b) & (np.abs(a) > float(np.finfo(np.float16).max)) & (np.sign(a) == np.sign(b))
     if wide is np.complex128:

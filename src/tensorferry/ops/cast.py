@@ -129,6 +129,8 @@ def _expand(graph: Graph, node: Node) -> bool:
             more = expansion.make("AddV2", made, np.array(2.0**64, target.numpy))
             made = expansion.make("SelectV2", expansion.make("Less", bits, np.array(0, np.int64)), more, made)
         return expansion.finish(made)
+    if value.dtype is DType.UINT32 and target.is_float:
+        return expansion.finish(_float_of_unsigned(expansion, value, target))
     if value.dtype.is_float and target in UNSIGNED and not _is_not_negative(value):
         return expansion.finish(expansion.make("Cast", expansion.make("Cast", value, DstT=UNSIGNED[target]), DstT=target))
     if target is not DType.UINT64:
@@ -140,6 +142,16 @@ def _expand(graph: Graph, node: Node) -> bool:
         turned = expansion.make("AddV2", upper, np.array(np.iinfo(np.int64).min, np.int64))
         wide = expansion.make("SelectV2", expansion.make("GreaterEqual", value, half), turned, wide)
     return expansion.finish(expansion.make("Bitcast", wide, type=DType.UINT64))
+
+
+def _float_of_unsigned(expansion: Expansion, value: Value, target: DType) -> Value:
+    """uint32 where a target has the bits only: a negative one stands for 2 ** 32 more."""
+    if target is not DType.FLOAT32:
+        return expansion.make("Cast", expansion.make("Cast", value, DstT=DType.FLOAT32), DstT=target)
+    bits = expansion.make("Bitcast", value, type=DType.INT32)
+    made = expansion.make("Cast", bits, DstT=target)
+    more = expansion.make("AddV2", made, np.array(2.0**32, np.float32))
+    return expansion.make("SelectV2", expansion.make("Less", bits, np.array(0, np.int32)), more, made)
 
 
 ROUNDED = "_rounded"
@@ -195,6 +207,9 @@ def _examples() -> Iterator[Example]:
         yield Example((np.array([True, False]),), {"DstT": target}, note=f"bool to {target}")
     for target in (DType.UINT16, DType.UINT32, DType.UINT64, DType.INT16):
         yield Example((np.abs(floats) * 10,), {"DstT": target}, note=f"float32 to {target}")
+    for target in (DType.FLOAT32, DType.FLOAT64):
+        upper = np.array([2**32 - 1, 2**31, 2**31 - 1, 0], np.uint32)
+        yield Example((upper,), {"DstT": target}, note=f"upper half of uint32 to {target}")
     yield Example((np.array([3, 0], np.uint64),), {"DstT": DType.BOOL}, note="uint64 to bool")
     yield from _whole_examples()
 

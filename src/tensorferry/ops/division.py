@@ -11,6 +11,7 @@ from tensorferry.ir import Graph, Node, Value
 from tensorferry.ops.elementwise import (
     DIV,
     FUSES,
+    SIGNED_BITS,
     Examples,
     fold_dims,
     fold_floor_div,
@@ -22,7 +23,7 @@ from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.formulas import Formula, Maths, Operand, expand_formula
 from tensorferry.ops.kernels import FLOATS_AND_INT32, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, constant_input, same_in_tfjs
+from tensorferry.ops.spec import UNSIGNED, WIDER, Declined, Example, OpSpec, constant_input, same_in_tfjs
 from tensorferry.targets import JsNode, LiteOp, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
 
@@ -58,7 +59,7 @@ def _zero_where(zero: Callable[[Array, Array], Array], compute: Callable[[Array,
 def _expand_truncated_div(graph: Graph, node: Node) -> bool:
     """Cut towards zero: one more than the floor where that is below an uneven quotient."""
     x, y = node.inputs
-    if x.dtype is DType.UINT64:
+    if x.dtype in SIGNED_BITS:
         return _expand_unsigned(graph, node)
     if not x.dtype.is_integer:
         return False
@@ -81,7 +82,7 @@ def _expand_floor_div(graph: Graph, node: Node) -> bool:
     last quotient is a whole number. (By the least number itself, of which there is no positive, it may be off by one.)
     """
     x, y = node.inputs
-    if x.dtype is DType.UINT64:
+    if x.dtype in SIGNED_BITS:
         return _expand_unsigned(graph, node)
     if not x.dtype.is_integer:
         return False
@@ -103,17 +104,18 @@ def _expand_floor_div(graph: Graph, node: Node) -> bool:
 
 
 def _divide_unsigned(expansion: Expansion, x: Value, y: Value) -> tuple[Value, Value]:
-    """Quotient and remainder of uint64 as bits of int64. As above in steps, of which what is left over is small and signed; a
-    divisor of 2**63 or more goes once or not at all."""
-    least, zero, one = (np.array(number, np.int64) for number in (np.iinfo(np.int64).min, 0, 1))
-    dividend, divisor = (expansion.make("Bitcast", each, type=DType.INT64) for each in (x, y))
+    """Quotient and remainder of unsigned numbers as bits of signed ones. As above in steps, of which what is left over is small and
+    signed; a divisor of the upper half goes once or not at all."""
+    signed = SIGNED_BITS[x.dtype]
+    least, zero, one = (np.array(number, signed.numpy) for number in (np.iinfo(signed.value).min, 0, 1))
+    dividend, divisor = (expansion.make("Bitcast", each, type=signed) for each in (x, y))
     size = expansion.make("Cast", y, DstT=DType.FLOAT32)
     ratio = expansion.make("Round", expansion.make("RealDiv", expansion.make("Cast", x, DstT=DType.FLOAT32), size))
-    total = expansion.make("Bitcast", expansion.make("Cast", ratio, DstT=DType.UINT64), type=DType.INT64)
+    total = _bits_of(expansion, ratio, x.dtype)
     left = expansion.make("Sub", dividend, expansion.make("Mul", total, divisor))
     for _ in range(2):
         ratio = expansion.make("RealDiv", expansion.make("Cast", left, DstT=DType.FLOAT32), size)
-        part = expansion.make("Cast", expansion.make("Round", ratio), DstT=DType.INT64)
+        part = expansion.make("Cast", expansion.make("Round", ratio), DstT=signed)
         left = expansion.make("Sub", left, expansion.make("Mul", part, divisor))
         total = expansion.make("AddV2", total, part)
     short = expansion.make("Less", left, zero)
@@ -121,18 +123,28 @@ def _divide_unsigned(expansion: Expansion, x: Value, y: Value) -> tuple[Value, V
     left = expansion.make("SelectV2", short, expansion.make("AddV2", left, divisor), left)
     huge = expansion.make("Less", divisor, zero)
     goes = expansion.make("GreaterEqual", *(expansion.make("AddV2", each, least) for each in (dividend, divisor)))
-    once = expansion.make("Cast", goes, DstT=DType.INT64)
+    once = expansion.make("Cast", goes, DstT=signed)
     rest = expansion.make("SelectV2", goes, expansion.make("Sub", dividend, divisor), dividend)
     return expansion.make("SelectV2", huge, once, total), expansion.make("SelectV2", huge, rest, left)
 
 
+def _bits_of(expansion: Expansion, ratio: Value, unsigned: DType) -> Value:
+    """A whole float as the bits of an unsigned number; those of the upper half of 32 bits are taken below zero."""
+    if unsigned is DType.UINT64:
+        return expansion.make("Bitcast", expansion.make("Cast", ratio, DstT=unsigned), type=DType.INT64)
+    upper = expansion.make("GreaterEqual", ratio, np.float32(2**31))
+    below = expansion.make("SelectV2", upper, expansion.make("Sub", ratio, np.float32(2**32)), ratio)
+    return expansion.make("Cast", below, DstT=DType.INT32)
+
+
 def _expand_unsigned(graph: Graph, node: Node) -> bool:
-    """uint64: the quotient, or of FloorMod and Mod the remainder."""
-    if node.inputs[0].dtype is not DType.UINT64:
+    """Of unsigned numbers: the quotient, or of FloorMod and Mod the remainder."""
+    dtype = node.inputs[0].dtype
+    if dtype not in SIGNED_BITS:
         return False
     expansion = Expansion(graph, node)
     results = _divide_unsigned(expansion, *node.inputs)
-    return expansion.finish(expansion.make("Bitcast", results[node.op in ("FloorMod", "Mod")], type=DType.UINT64))
+    return expansion.finish(expansion.make("Bitcast", results[node.op in ("FloorMod", "Mod")], type=dtype))
 
 
 PLACES = frozenset({"ArgMax", "ArgMin", "Range", "Shape", "Size", "Rank", "TopKV2", "Where"})
@@ -227,7 +239,7 @@ def _js_division(node: Node) -> list[JsNode]:
 def _expand_truncated_mod(graph: Graph, node: Node) -> bool:
     """The remainder has the dividend's sign. Floats go by magnitudes, which is exact; the least integer has none."""
     x, y = node.inputs
-    if x.dtype is DType.UINT64:
+    if x.dtype in SIGNED_BITS:
         return _expand_unsigned(graph, node)
     expansion = Expansion(graph, node)
     if x.dtype.is_integer:
@@ -252,6 +264,11 @@ def large_examples(*dtypes: type[np.generic]) -> Iterator[Example]:
         if limits.min < 0:
             x, y = np.concatenate([x, x]), np.concatenate([y, -y])
         yield Example((x, y), note=dtype.__name__)
+    if np.uint32 in dtypes:
+        x, y = (
+            np.array(each, np.uint32) for each in ([2**32 - 1, 2**31, 2**31 - 1, 7, 2**32 - 2, 2**31 + 5], [3, 7, 2**31, 2**31 + 1])
+        )
+        yield Example((x.reshape(-1, 1), np.concatenate([y, x[:1]])), note="upper half of uint32")
 
 
 def _division_examples(*dtypes: type[np.generic], fused: bool = False) -> Examples:
@@ -332,6 +349,7 @@ SPECS = (
         to_tfjs=_js_division,
         expand=_expand_truncated_div,
         fuses=FUSES,
+        by_width=UNSIGNED,
         widens=WIDER,
         wraps=True,
         examples=_division_examples(*INTS, fused=True),
@@ -344,6 +362,7 @@ SPECS = (
         to_tflite=_lite_floor_div,
         to_tfjs=_js_floor_div,
         expand=_expand_floor_div,
+        by_width=UNSIGNED,
         widens=WIDER,
         wraps=True,
         examples=_floor_div_examples,
@@ -356,6 +375,7 @@ SPECS = (
         to_tflite=LiteKernel("FLOOR_MOD", NUMBERS | {DType.INT8, DType.INT16}, {DType.INT8: 2, DType.INT16: 2}),
         to_tfjs=_js_floor_mod,
         expand=_expand_unsigned,
+        by_width=UNSIGNED,
         widens=WIDER,
         examples=_floor_mod_examples,
     ),
@@ -366,6 +386,7 @@ SPECS = (
         infer=infer_binary,
         evaluate=lambda _node, x, y: _truncated_mod(x, y),
         expand=_expand_truncated_mod,
+        by_width=UNSIGNED,
         widens=WIDER,
         examples=_division_examples(np.int32, np.int64),
     ),

@@ -280,15 +280,20 @@ def _expand_rounded(graph: Graph, node: Node) -> bool:
     return node.inputs[0].dtype.is_integer and expansion.finish(expansion.make("Identity", node.inputs[0]))
 
 
+SIGNED_BITS = {DType.UINT32: DType.INT32, DType.UINT64: DType.INT64}
+
+
 def expand_unsigned_order(graph: Graph, node: Node) -> bool:
-    """uint64 as int64 with the uppermost bit turned over: the order is the same."""
-    if node.inputs[0].dtype is not DType.UINT64:
+    """Unsigned numbers as signed ones with the uppermost bit turned over: the order is the same."""
+    unsigned = node.inputs[0].dtype
+    if unsigned not in SIGNED_BITS:
         return False
-    expansion, least = Expansion(graph, node), np.int64(np.iinfo(np.int64).min)
-    turned = [expansion.make("AddV2", expansion.make("Bitcast", each, type=DType.INT64), least) for each in node.inputs]
+    signed = SIGNED_BITS[unsigned]
+    expansion, least = Expansion(graph, node), np.array(np.iinfo(signed.value).min, signed.numpy)
+    turned = [expansion.make("AddV2", expansion.make("Bitcast", each, type=signed), least) for each in node.inputs]
     result = expansion.make(node.op, *turned)
-    if result.dtype is DType.INT64:
-        result = expansion.make("Bitcast", expansion.make("AddV2", result, least), type=DType.UINT64)
+    if result.dtype is signed:
+        result = expansion.make("Bitcast", expansion.make("AddV2", result, least), type=unsigned)
     return expansion.finish(result)
 
 

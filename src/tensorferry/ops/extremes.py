@@ -26,7 +26,7 @@ from tensorferry.ops.elementwise import (
 )
 from tensorferry.ops.kernels import LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import WIDER, Example, OpSpec, same_in_tfjs
+from tensorferry.ops.spec import UNSIGNED, WIDER, Example, OpSpec, same_in_tfjs
 from tensorferry.targets import JsNode, LiteOp
 from tensorferry.tensor import Array
 
@@ -80,6 +80,8 @@ def _examples() -> Iterator[Example]:
         x = np.array([[most, max(limits.min, -(2**31)), 7, 0]], dtype)
         if dtype is not np.uint64:  # whose larger half TensorFlow.js cannot hold
             yield Example((x, np.array([[5], [most - 1]], dtype)), note=f"{dtype.__name__} ends")
+    unsigned = np.array([[2**32 - 1, 2**31, 5, 0]], np.uint32)
+    yield Example((unsigned, np.array([[2**31 - 1], [2**31 + 1]], np.uint32)), note="upper half of uint32")
     odd = np.array([[np.nan, -np.inf, np.inf], [-1, np.nan, 4]], np.float32)
     yield Example((odd, np.array(0.5, np.float32)), constants=(1,), note="NaN, bounded")
     yield Example((np.array(0.5, np.float32), odd), constants=(0,), note="a bound of NaN")
@@ -96,6 +98,7 @@ def _spec(name: str, compute: Callable[..., Array], kernel: LiteKernel, fold: Ca
         to_tflite=_lite(kernel),
         to_tfjs=_js,
         expand=expand_unsigned_order,
+        by_width=UNSIGNED,
         widens=WIDER,
         examples=_examples,
     )

@@ -12,7 +12,7 @@ from tensorferry.ops.dims import merge_shapes
 from tensorferry.ops.elementwise import expand_unsigned_order
 from tensorferry.ops.kernels import BOOLS, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
-from tensorferry.ops.spec import WIDER, Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
+from tensorferry.ops.spec import UNSIGNED, WIDER, Declined, Example, OpSpec, broadcast_shapes, same_in_tfjs
 from tensorferry.ops.string_choices import expand_text_choice, expand_text_equality
 from tensorferry.targets import JsNode, LiteOp, Ref, Temp
 from tensorferry.tensor import Array, ArrayTensor, DType
@@ -45,6 +45,8 @@ def _comparison_examples(*more: type[np.generic]) -> Callable[[], Iterator[Examp
             most = min(limits.max, 2**31 - 1)
             ends = np.array([[most, limits.min, 5, most - 1]], narrow)
             yield Example((ends, np.array([[most], [limits.min], [5]], narrow)), note=narrow.__name__)
+        unsigned = np.array([[2**32 - 1, 2**31, 5, 0]], np.uint32)
+        yield Example((unsigned, np.array([[2**31 - 1], [2**31]], np.uint32)), note="upper half of uint32")
         yield Example((np.array([7, 5, 6], np.uint64), np.array(6, np.uint64)), note="uint64")
 
     return build
@@ -63,6 +65,7 @@ def _pair(
     examples: Callable[[], Iterator[Example]],
     attrs: Mapping[str, bool] | None = None,
 ) -> OpSpec:
+    ordered = name.startswith(("Less", "Greater"))
     return OpSpec(
         name=name,
         attrs=attrs or {},
@@ -72,6 +75,7 @@ def _pair(
         to_tflite=LiteKernel(lite_name, dtypes),
         to_tfjs=same_in_tfjs,
         expand=None if dtypes is BOOLS else expand_unsigned_order,
+        by_width=UNSIGNED if ordered else False,
         widens={} if dtypes is BOOLS else WIDER,
         examples=examples,
     )

@@ -10,11 +10,13 @@ import numpy as np
 
 from tensorferry.ir import UNKNOWN_DIM, Dim, Graph, Node, Shape, Typed, Value
 from tensorferry.ops.dims import known_integer, length_of, unknown_dims
+from tensorferry.ops.elementwise import SIGNED_BITS
 from tensorferry.ops.expansion import Expansion
 from tensorferry.ops.index_operands import int32_scalar, int32_vector, lite_int32
 from tensorferry.ops.kernels import BOOLS, FLOATS_AND_INT32, NUMBERS, LiteKernel
 from tensorferry.ops.samples import sample
 from tensorferry.ops.spec import (
+    UNSIGNED,
     WIDER,
     WIDER_OR_BITS,
     Declined,
@@ -175,12 +177,19 @@ IDENTITIES: Mapping[str, float] = {
 
 
 def _expand_reduction(graph: Graph, node: Node) -> bool:
-    """Of nothing: a constant. A norm is the root of a sum of squares, a mean of integers a sum and a quotient."""
+    """Of nothing: a constant. Unsigned numbers have the order of signed ones with the uppermost bit turned over. A norm is the root
+    of a sum of squares, a mean of integers a sum and a quotient."""
     value = node.inputs[0]
     if 0 in (value.shape or ()):
         return _fill_identity(graph, node)
     expansion = Expansion(graph, node)
     axes, keep = node.inputs[1], bool(node["keep_dims"])
+    if node.op in ("Max", "Min") and value.dtype in SIGNED_BITS:
+        signed = SIGNED_BITS[value.dtype]
+        least = np.array(np.iinfo(signed.value).min, signed.numpy)
+        turned = expansion.make("AddV2", expansion.make("Bitcast", value, type=signed), least)
+        found = expansion.make("AddV2", expansion.make(node.op, turned, axes, keep_dims=keep), least)
+        return expansion.finish(expansion.make("Bitcast", found, type=value.dtype))
     if node.op == "EuclideanNorm":
         wide = value if value.dtype.is_float else expansion.make("Cast", value, DstT=DType.FLOAT32)
         root = expansion.make("Sqrt", expansion.make("Sum", expansion.make("Square", wide), axes, keep_dims=keep))
@@ -325,6 +334,12 @@ def _numbers(*dtypes: type[np.generic]) -> Callable[[], Iterator[Example]]:
     return build
 
 
+def _extremes() -> Iterator[Example]:
+    yield from _numbers(*ALL_INTS)()
+    unsigned = np.array([[2**32 - 1, 2**31, 5], [2**31 - 1, 2**31 + 1, 2**31]], np.uint32)
+    yield Example((unsigned, np.array([1], np.int32)), constants=(1,), note="upper half of uint32")
+
+
 def _sums(*dtypes: type[np.generic]) -> Callable[[], Iterator[Example]]:
     def build() -> Iterator[Example]:
         yield from _numbers(*dtypes)()
@@ -392,6 +407,7 @@ def _reduction(
         expand=_expand_reduction,
         widens=widens or {},
         wraps=wraps,
+        by_width=UNSIGNED if name in ("Max", "Min") else False,
         examples=examples,
     )
 
@@ -418,8 +434,8 @@ ALL_INTS = (*INTS, np.int8, np.uint8, np.int16, np.uint16, np.uint32)
 SPECS = (
     _reduction("Mean", _mean, LiteKernel("MEAN", NUMBERS), _numbers(*ALL_INTS), to_tfjs=_js_mean, widens=WIDER),
     _reduction("Sum", _sum, LiteKernel("SUM", NUMBERS), _sums(*ALL_INTS), fold=sum, widens=WIDER_OR_BITS, wraps=True),
-    _reduction("Max", _max, LiteKernel("REDUCE_MAX", EXTREMES, EXTREME_VERSIONS), _numbers(*ALL_INTS), fold=_largest, widens=WIDER),
-    _reduction("Min", _min, LiteKernel("REDUCE_MIN", EXTREMES, EXTREME_VERSIONS), _numbers(*ALL_INTS), widens=WIDER),
+    _reduction("Max", _max, LiteKernel("REDUCE_MAX", EXTREMES, EXTREME_VERSIONS), _extremes, fold=_largest, widens=WIDER),
+    _reduction("Min", _min, LiteKernel("REDUCE_MIN", EXTREMES, EXTREME_VERSIONS), _extremes, widens=WIDER),
     _reduction(
         "Prod", _prod, LiteKernel("REDUCE_PROD", NUMBERS), _sums(*ALL_INTS), fold=math.prod, widens=WIDER_OR_BITS, wraps=True
     ),

@@ -33,6 +33,10 @@ WIDER_OR_BOOL: Mapping[DType, DType] = {**WIDER_OR_BITS, DType.BOOL: DType.INT32
 """For ops that only move elements."""
 
 
+UNSIGNED = frozenset({DType.UINT32})
+"""What a target without unsigned numbers carries as the bits of signed ones, whose order, quotients and sizes are others."""
+
+
 class Declined(FerryError):
     """A lowering, inference or evaluation says no to one node. Writers collect them into one UnsupportedError.
 
@@ -91,8 +95,8 @@ class OpSpec:
     """Which input's elements it moves about without looking at them; everything else about it are sizes, axes and places."""
     elementwise: bool = False
     """Each element of its one output comes of the elements at that place of its broadcast inputs; axes may be merged."""
-    by_width: bool = False
-    """Its meaning hangs on the width of its element types: it is expanded before a target narrows these."""
+    by_width: bool | frozenset[DType] = False
+    """Its meaning hangs on the width of its element types (or of these): it is expanded before a target narrows them."""
     pure: bool = True
     """Same inputs, same outputs, no effect: may be folded, merged and dropped."""
     drawn: bool = False

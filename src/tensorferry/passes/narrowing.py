@@ -27,7 +27,7 @@ RULES: Mapping[str, Mapping[DType, DType]] = {"tflite": FLOATS | COMPLEX, "tfjs"
 LOSSES = {
     DType.INT64: "; of larger numbers the lower 32 bits are left",
     DType.UINT64: "; of larger numbers the lower 32 bits are left, and read as signed",
-    DType.UINT32: "; numbers from 2147483648 on read as negative",
+    DType.UINT32: "; numbers from 2147483648 on are carried by their bits, and leave the model as negative ones",
 }
 """What a narrowing may do to numbers, told with it."""
 
@@ -80,7 +80,10 @@ def _expand_early(graph: Graph, rules: Mapping[DType, DType]) -> int:
 
 
 def _hangs_on_types(node: Node, spec: OpSpec, rules: Mapping[DType, DType]) -> bool:
-    return spec.by_width and any(value.dtype in rules for value in (*node.inputs, *node.outputs))
+    if not spec.by_width:
+        return False
+    types = rules.keys() if spec.by_width is True else rules.keys() & spec.by_width
+    return any(value.dtype in types for value in (*node.inputs, *node.outputs))
 
 
 def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: Counter[tuple[DType, DType]]) -> int:
@@ -171,7 +174,7 @@ def _narrow_constant(graph: Graph, node: Node, rules: Mapping[DType, DType], tol
     wanted = rules.get(tensor.dtype)
     if wanted is None:
         return 0
-    if tensor.dtype.is_integer and not _fits(tensor):
+    if tensor.dtype.is_integer and tensor.dtype is not DType.UINT32 and not _fits(tensor):  # of which the bits stay
         tensor = _clipped(graph, node, tensor)
     node.attrs["value"] = CastTensor(tensor, wanted)
     content = node.output.content

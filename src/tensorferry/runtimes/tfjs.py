@@ -334,13 +334,15 @@ class _Feed:
 
 
 def _encode(name: str, array: Array) -> tuple[str, bytes]:
-    """The element type TensorFlow.js uses for the array, and its bytes. Wide integers must fit."""
+    """The element type TensorFlow.js uses for the array, and its bytes. Wide integers must fit; those of uint32 keep their bits."""
     kind = array.dtype.kind
     if kind in "OSU":
         elements = [each if isinstance(each, bytes) else str(each).encode() for each in array.reshape(-1).tolist()]
         return "string", b"".join(struct.pack("<I", len(each)) + each for each in elements)
     if kind == "b":
         return "bool", array.tobytes()
+    if array.dtype == np.uint32:
+        return "int32", array.astype("<u4").tobytes()
     if kind in "iu":
         limits = np.iinfo(np.int32)
         if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
