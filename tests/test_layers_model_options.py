@@ -226,6 +226,41 @@ def test_names_that_tfjs_layers_does_not_take(first: str, last: str, said: str, 
     assert said in "\n".join(report.targets[0].notices)
 
 
+# -- written between layers ----------------------------------------------------------------------------------------
+
+
+def _arithmetic(library: Any) -> Any:
+    x = library.Input((6, 5, 4), name="x")
+    y = library.layers.Conv2D(8, 3, groups=4, padding="same", strides=2, name="by_channel")(x)
+    y = library.layers.ReLU(6.0)(y * 2.0 + 3.0) * (1 / 6) - y / 4.0
+    return library.Model(x, 1.0 - y - (-y) * y)
+
+
+def test_arithmetic_and_convolutions_by_channel(tmp_path: Path) -> None:
+    report, document = convert(save(_arithmetic(keras), tmp_path / "net.keras"))
+    assert document["format"] == "layers-model" and report.verified
+    assert report.targets[0].operators["DepthwiseConv2D"] == 1
+
+
+def test_arithmetic_of_keras_2(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="Keras 2 is not installed")
+    model = _arithmetic(tf_keras)
+    report, document = convert(save(model, tmp_path / "net.keras"))
+    assert document["format"] == "layers-model" and report.verified
+    array = np.random.default_rng(2).normal(0, 1, (2, 6, 5, 4)).astype(np.float32)
+    (found,) = tfjs.run(tmp_path / "web", {"x": array}).outputs.values()
+    expected = np.asarray(model(array))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_whole_numbers_are_not_computed_as_floats(tmp_path: Path) -> None:
+    x = keras.Input((5,), dtype="int32", name="x")
+    keras.Model(x, x * 3).save(tmp_path / "net.keras")
+    report, document = convert(tmp_path / "net.keras")
+    assert document["format"] == "graph-model" and report.verified
+    assert "whole numbers" in "\n".join(report.targets[0].notices)
+
+
 # -- other sources -------------------------------------------------------------------------------------------------
 
 

@@ -107,10 +107,13 @@ class Translation:
         entry = registry.find(site.layer.kind)
         if entry is None:
             raise Lacking("TensorFlow.js has no such layer")
-        if not site.layer.kind.startswith("ops."):
+        operation = site.layer.kind.startswith(("ops.", "tf."))
+        if not operation:
             _check_arguments(site)
         if not entry.masks and any(seen.masked for seen in site.use.inputs):
             raise Lacking("it is given a mask, which TensorFlow.js uses in another way")
+        if operation and not all(seen.dtype.is_float for seen in site.use.inputs):
+            raise Lacking("it computes with whole numbers, which TensorFlow.js does in float32")
         if not entry.integers:
             site.inputs = [
                 value if seen.dtype.is_float else _as_float(site, value, seen.dtype)

@@ -17,12 +17,12 @@ _WIDENED = 1 << 26
 """Elements of a causal kernel that is rewritten."""
 
 
-def window(site: Site, rank: int) -> dict[str, Any]:
+def window(site: Site, rank: int, *, grouped: bool = False) -> dict[str, Any]:
     """What all convolutions say. Keras 1 kept kernels in other orders, and channels may not come first."""
     site.refuse_channels_first()
     if site.layer.release == 1:
         raise Lacking("Keras 1 kept its kernel in another order")
-    if site.config.integer("groups", 1) != 1:
+    if site.config.integer("groups", 1) != 1 and not grouped:
         raise Lacking("its channels are in groups")
     return {
         "kernel_size": list(site.config.integers("kernel_size", rank)),
@@ -39,6 +39,8 @@ def convolution(site: Site) -> Ref:
     name = site.layer.class_name
     rank = int(name[4])
     own, rest = curves.own_and_rest(site)
+    if rank == 2 and site.config.integer("groups", 1) == site.shape()[-1] != 1:
+        return rest(_by_channel(site, own))
     config = {"filters": site.config.integer("filters"), **window(site, rank), "activation": own}
     weights = site.weights("kernel", "bias")
     if config["padding"] == "causal":
@@ -46,6 +48,18 @@ def convolution(site: Site) -> Ref:
     if rank == 3 and set(config["dilation_rate"]) != {1} and set(config["strides"]) != {1}:
         raise Lacking("it has both strides and dilations")
     return rest(site.main(name, config, weights))
+
+
+def _by_channel(site: Site, activation: str) -> Ref:
+    """As many groups as channels: one kernel or several for each, whose results lie side by side."""
+    kernel = site.weights("kernel")["kernel"]
+    height, width, _one, filters = kernel.shape
+    channels = site.config.integer("groups")
+    config = {**window(site, 2, grouped=True), "depth_multiplier": filters // channels, "activation": activation}
+    if set(config.pop("dilation_rate")) != {1} or config["padding"] == "causal":
+        raise Lacking("its channels are in groups, and it is dilated")
+    apart = ReshapedTensor(kernel, (height, width, channels, filters // channels))
+    return site.main("DepthwiseConv2D", config, {"depthwise_kernel": apart, **site.weights("bias")})
 
 
 def _causal(config: dict[str, Any], weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

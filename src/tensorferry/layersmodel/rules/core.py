@@ -36,12 +36,16 @@ def activation(site: Site) -> Ref:
 _AS_OPERATIONS = ("Relu", "Relu6", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Silu", "Softmax")
 
 
-@rule(*(f"ops.{name}" for name in _AS_OPERATIONS))
+@rule(
+    *(f"ops.{name}" for name in _AS_OPERATIONS),
+    *(f"tf.{module}.{name.lower()}" for name in _AS_OPERATIONS for module in ("nn", "math")),
+)
 def curve(site: Site) -> Ref:
-    """As an operation of Keras 3."""
-    if len(site.args) + len(site.kwargs) != 1:
+    """As an operation of Keras 3, or as TensorFlow's own function."""
+    more = [each for key, each in site.kwargs.items() if each is not None and key != "name" and each not in site.inputs]
+    if len(site.inputs) != 1 or more or len(site.args) > 1:
         raise Lacking("it is called with more than a tensor")
-    return site.main("Activation", {"activation": curves.NAMED[site.layer.class_name.lower()]})
+    return site.main("Activation", {"activation": curves.NAMED[site.layer.kind.rsplit(".", 1)[-1].lower()]})
 
 
 # -- activations as layers -----------------------------------------------------------------------------------------

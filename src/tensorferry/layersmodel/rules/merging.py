@@ -1,4 +1,7 @@
-"""Layers that make one tensor of several, and the arithmetic that Keras 3 lets users write between layers."""
+"""Layers that make one tensor of several, and the arithmetic that users write between layers.
+
+That is operations of Keras 3 (`ops.`), or functions of TensorFlow in models of Keras 2 (`tf.`).
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,11 @@ def _check_ranks(site: Site) -> None:
         raise Lacking("its inputs have different numbers of axes")
 
 
-@rule("ops.Maximum", "ops.Minimum")
+@rule("ops.Maximum", "ops.Minimum", *(f"tf.{each}" for each in ("maximum", "minimum", "math.maximum", "math.minimum")))
 def extreme(site: Site) -> Ref:
     if not all(isinstance(each, Ref) for each in _operands(site)):
         raise Lacking("it compares with a number")
-    return site.main(site.layer.class_name, {})
+    return site.main(site.layer.kind.rsplit(".", 1)[-1].title(), {})
 
 
 @rule("Concatenate", integers=True)
@@ -63,7 +66,7 @@ def dot(site: Site) -> Ref:
 
 
 def _operands(site: Site) -> tuple[Ref | float, Ref | float]:
-    given = [*site.args, *site.kwargs.values()]
+    given = [*site.args, *(each for key, each in site.kwargs.items() if key != "name" and each is not None)]
     if len(given) != 2 or any(isinstance(each, bool) or not isinstance(each, Ref | int | float) for each in given):
         raise Lacking("it computes with something else than tensors and numbers")
     first, second = given
@@ -72,12 +75,12 @@ def _operands(site: Site) -> tuple[Ref | float, Ref | float]:
     return first, second
 
 
-@rule("ops.Add")
+@rule("ops.Add", "tf.__operators__.add", "tf.math.add", "tf.add")
 def plus(site: Site) -> Ref:
     return _added(site, _operands(site))
 
 
-@rule("ops.Subtract")
+@rule("ops.Subtract", "tf.math.subtract", "tf.subtract")
 def minus(site: Site) -> Ref:
     first, second = _operands(site)
     if isinstance(second, Ref):
@@ -94,7 +97,7 @@ def _added(site: Site, operands: Sequence[Ref | float]) -> Ref:
     raise Lacking("it computes with numbers alone")
 
 
-@rule("ops.Multiply")
+@rule("ops.Multiply", "tf.math.multiply", "tf.multiply")
 def times(site: Site) -> Ref:
     first, second = _operands(site)
     if isinstance(first, Ref):
@@ -104,7 +107,7 @@ def times(site: Site) -> Ref:
     raise Lacking("it computes with numbers alone")
 
 
-@rule("ops.Divide", "ops.TrueDivide")
+@rule("ops.Divide", "ops.TrueDivide", "tf.math.divide", "tf.math.truediv", "tf.divide", "tf.truediv")
 def divided(site: Site) -> Ref:
     first, second = _operands(site)
     if isinstance(second, Ref) or not isinstance(first, Ref) or second == 0:
@@ -112,6 +115,6 @@ def divided(site: Site) -> Ref:
     return site.scaled(first, 1 / second)
 
 
-@rule("ops.Negative")
+@rule("ops.Negative", "tf.math.negative", "tf.negative")
 def negated(site: Site) -> Ref:
     return site.scaled(site.inputs[0], -1.0)

@@ -91,6 +91,12 @@ def affine(site: Site, scale: Array, offset: Array) -> Ref:
     return _along(site, site.rank() - 1, {"epsilon": 0.0, "center": True, "scale": True}, weights)
 
 
+@rule("LayerScale")
+def layer_scale(site: Site) -> Ref:
+    """A factor for each channel, as ConvNeXt has it."""
+    return affine(site, site.weights("gamma")["gamma"].array().reshape(-1), np.zeros(1))
+
+
 @rule("Normalization")
 def normalization(site: Site) -> Ref:
     given = site.config.get("axis", -1)
