@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-ops bench-nets fuzz clean
+.PHONY: help setup demo test check bench bench-ops bench-nets bench-quant fuzz clean
 
 help:
 	@echo "make setup   the package and its run-time extras in $(VENV)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   the benchmarks of docs/benchmarks.md (installs TensorFlow)"
 	@echo "make bench-ops  the small graphs of docs/bench-ops.md (installs TensorFlow and tensorflowjs, 5 GB)"
 	@echo "make bench-nets  the nets of Keras applications, docs/keras-nets.md (installs TensorFlow; about an hour)"
+	@echo "make bench-quant  quantised files of three tools on the models of ../shared/models (docs/quantisation-bench.md)"
 	@echo "make fuzz    100,000 spoilt models for all readers (docs/fuzzing.md; installs TensorFlow)"
 	@echo "make clean   take away everything the targets made"
 
@@ -66,10 +67,20 @@ bench-ops: $(VENV)/.ready-tfjs,test $(if $(findstring -only,$(ARGS)),,$(VENV)-tf
 bench-nets: $(VENV)/.ready-tfjs,test
 	$(BIN)/python benchmarks/keras_nets.py --page $(ARGS)
 
+# ai-edge-quantizer brings a LiteRT of its own.
+$(VENV)-quantizer/.ready:
+	$(PYTHON) -m venv $(VENV)-quantizer
+	$(VENV)-quantizer/bin/pip install --quiet --disable-pip-version-check ai-edge-quantizer==0.10.0
+	@touch $@
+
+bench-quant: $(VENV)/.ready-tfjs,test $(VENV)-quantizer/.ready
+	PYTHONPATH=benchmarks $(BIN)/python -m quantising --page --quantizer-python $(VENV)-quantizer/bin/python $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python -m quantising.leave_one_out .benchmarks/quantising
+
 fuzz: $(VENV)/.ready-tfjs,test
 	PYTHONPATH=src:benchmarks $(BIN)/python -m fuzzing $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-user $(VENV)-tfjs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-user $(VENV)-tfjs $(VENV)-quantizer dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -rf js/node_modules src/tensorferry/runtimes/assets
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

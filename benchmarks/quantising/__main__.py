@@ -16,6 +16,7 @@ from typing import Any
 
 from measuring import Run, run
 from quantising.cases import CASES, Case
+from quantising.page import make_page
 
 HERE = Path(__file__).parent
 MODES = ("dynamic", "float16", "int8", "int16x8")
@@ -114,6 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--quantizer-python", help="an interpreter with ai-edge-quantizer")
     parser.add_argument("--tensorferry-python", default=sys.executable)
+    parser.add_argument("--page", action="store_true", help="write docs/quantisation-bench.md of what --work holds in the end")
     arguments = parser.parse_args()
     tools = Tools(arguments.tensorferry_python, sys.executable, arguments.quantizer_python)
     found = {
@@ -121,5 +123,9 @@ if __name__ == "__main__":
         for case in CASES
         if not arguments.only or case.name in arguments.only
     }
-    (arguments.work / "results.json").write_text(json.dumps(found, indent=1))
+    results = arguments.work / "results.json"
+    whole = {**(json.loads(results.read_text()) if results.exists() else {}), **found}
+    results.write_text(json.dumps(whole, indent=1))
     print(json.dumps(found, indent=1))
+    if arguments.page:
+        (HERE.parents[1] / "docs" / "quantisation-bench.md").write_text(make_page(whole))
