@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tensorferry.ir import Quantization
 from tensorferry.program import Program, ProgramOperator, ProgramTensor, Subgraph
-from tensorferry.quant.maths import NonFiniteError
+from tensorferry.quant.maths import NonFiniteError, weight_grid
 from tensorferry.quant.plan import Form, OperatorPlan, Plan
 from tensorferry.quant.scheme import Mode, Scheme
 from tensorferry.quant.spec import PICKED, WEIGHTS, WeightRule
+from tensorferry.quant.steps import stepped_scales
 from tensorferry.quant.weights import ChannelRanges, channel_ranges, fits_half, weight_quantization
 from tensorferry.tensor import DType
 
@@ -36,6 +38,14 @@ class Ranges:
             self._known[key] = channel_ranges(content, axis)
             content.release()
         return self._known[key]
+
+    def quantization(self, tensor: ProgramTensor, axis: int | None, dtype: DType) -> Quantization:
+        """Symmetric parameters of a weight: the grid it lies on already, or the one that its largest elements ask for."""
+        ranges, grid = self.of(tensor, axis), weight_grid(dtype)
+        scales = stepped_scales(self.program.content(tensor), ranges, grid)
+        if scales is None:
+            return weight_quantization(ranges, dtype)
+        return Quantization(tuple(map(float, scales)), (0,) * scales.size, axis)
 
 
 @dataclass(slots=True)
@@ -102,6 +112,9 @@ class _Weights:
         chosen = {slot: weights[slot] for slot in rule.slots if slot in weights}
         if not chosen:
             return None
+        read = [slot for slot in rule.slots if slot < len(operator.inputs) and operator.inputs[slot] >= 0]
+        if rule.together and len(chosen) < len(read):
+            return "some of its weights are computed", (None,) * len(operator.inputs), ()
         nothing: tuple[Form | None, ...] = (None,) * len(operator.inputs)
         if sum(self.program.content(each).size for each in chosen.values()) < self.scheme.least:
             return f"fewer than {self.scheme.least} weights", nothing, ()
@@ -116,7 +129,7 @@ class _Weights:
         return why, tuple(forms.get(slot) for slot in range(len(operator.inputs))), ()
 
     def weight_form(self, tensor: ProgramTensor, axis: int | None, dtype: DType, *, unpacked: bool = False) -> Form:
-        quantization = weight_quantization(self._ranges.of(tensor, axis), dtype)
+        quantization = self._ranges.quantization(tensor, axis, dtype)
         return Form(dtype, quantization, unpacked=unpacked, narrow=True)
 
     def _picked(

@@ -16,7 +16,6 @@ from tensorferry.quant.maths import NonFiniteError, grid_of, widen_for_bias
 from tensorferry.quant.plan import Form, OperatorPlan, Plan
 from tensorferry.quant.scheme import Mode, Scheme
 from tensorferry.quant.spec import COMPARISONS, RULES, Bond, Role, Rule
-from tensorferry.quant.weights import weight_quantization
 from tensorferry.tensor import DType
 
 _FAKE_QUANT = "FAKE_QUANT"
@@ -305,7 +304,7 @@ class _Integers:
     def _weight_form(self, operator: ProgramOperator, number: int, rule: Rule) -> Form:
         dense = self.program.codes[operator.code].name == "FULLY_CONNECTED"
         axis = None if dense and self.scheme.per_tensor else rule.axis
-        quantization = weight_quantization(self._constants.of(self.grids.subgraph.tensors[number], axis), DType.INT8)
+        quantization = self._constants.quantization(self.grids.subgraph.tensors[number], axis, DType.INT8)
         return Form(DType.INT8, quantization, narrow=True)
 
     def _add_bias(self, operator: ProgramOperator, rule: Rule, forms: dict[int, Form | None]) -> None:

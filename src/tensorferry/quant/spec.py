@@ -120,13 +120,14 @@ class WeightRule:
     """Weights that may be stored in whole numbers while the operator computes in float.
 
     `slots`: which inputs. `axis`: channels; None: one scale for all. `hybrid`: the kernels take whole weights as they are, and
-    round the data to int8 as they run; else the weights are made float when the file is loaded.
+    round the data to int8 as they run; else the weights are made float when the file is loaded. `together`: all or none.
     """
 
     slots: tuple[int, ...]
     axis: int | None
     hybrid: bool = True
     four_bits: bool = False
+    together: bool = False
 
 
 WEIGHTS: Mapping[str, WeightRule] = {
@@ -135,7 +136,7 @@ WEIGHTS: Mapping[str, WeightRule] = {
     "TRANSPOSE_CONV": WeightRule((1,), 0),
     "DEPTHWISE_CONV_2D": WeightRule((1,), 3, hybrid=False),
     "BATCH_MATMUL": WeightRule((1,), None),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": WeightRule(tuple(range(1, 9)), None),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": WeightRule((*range(1, 12), 16), None, together=True),
     "CONV_3D": WeightRule((1,), 4, hybrid=False),
     "CONV_3D_TRANSPOSE": WeightRule((1,), 3, hybrid=False),
     "EMBEDDING_LOOKUP": WeightRule((1,), 0),
