@@ -112,6 +112,7 @@ SIZED_BY_DATA = frozenset(
     {
         "SparseFillEmptyRows",
         "SparseSlice",
+        "DecodeRaw",
         "DenseToDenseSetOperation",
         "NonMaxSuppressionWithOverlaps",
         "SparseSplit",
