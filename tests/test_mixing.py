@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import tensorferry
-from quantised_nets import Net
+from quantised_nets import Net, walk
 from tensorferry.errors import OptionError
 from tensorferry.quant.budget import BudgetError
 from tensorferry.quant.mixing import relative_error
 from tensorferry.runtimes.litert import LiteRtModel
+from tensorferry.tensor import DType
 from tensorferry.writers.graphdef import write_graphdef
 
 SAMPLES = [{"image": np.random.default_rng(seed).normal(size=(1, 12, 12, 8)).astype(np.float32)} for seed in range(6)]
@@ -92,7 +93,23 @@ def test_the_reason_stands_in_the_plan(source, tmp_path):
     coarse = error_of(path, source, tmp_path)
     _, target = convert(source, tmp_path, quantize="int8", max_error=coarse / 2)
     reasons = [each["why"] for each in target.as_dict()["quantisation"]["float"]]
-    assert any(why.startswith("quantised, it alone moves the result by 0.") for why in reasons)
+    assert any(why.startswith("it alone moves the result by 0.") for why in reasons)
+
+
+def test_what_is_spared_may_compute_in_sixteen_bits(source, tmp_path):
+    path, _ = convert(source, tmp_path, quantize="int8", max_error=10.0)
+    coarse = error_of(path, source, tmp_path)
+    path, target = convert(source, tmp_path, quantize="int8", max_error=coarse * 0.8, spare_as="int16", io_dtype="int8")
+    told = target.as_dict()["quantisation"]
+    assert told["fully_whole"] and told["float"] == [] and len(told["sixteen_bits"]) >= 1
+    assert all(each["why"].startswith("16 bits: it alone moves") for each in told["sixteen_bits"])
+    kinds = {tensor.dtype for operator in walk(path) for tensor in operator.outputs}
+    assert kinds == {DType.INT8, DType.INT16}
+    plain, _ = convert(source, tmp_path, quantize="int8", max_error=coarse * 0.8, spare_as="int16")
+    assert error_of(plain, source, tmp_path) <= coarse * 0.8
+    with LiteRtModel(plain, xnnpack=False) as model:
+        for each, other in zip(run_all(plain), (model.run(sample) for sample in SAMPLES), strict=True):
+            np.testing.assert_allclose(each["logits"], other["logits"], atol=0.1 * np.abs(other["logits"]).max())
 
 
 @pytest.mark.parametrize(
@@ -103,6 +120,8 @@ def test_the_reason_stands_in_the_plan(source, tmp_path):
         ({"max_size": 0}, OptionError, "max_size must be"),
         ({"max_error": 0.1, "calibrate": None}, OptionError, "errors are measured on samples"),
         ({"max_error": 0.1, "quantize": None, "calibrate": None}, OptionError, "says how to quantise"),
+        ({"spare_as": "int16"}, OptionError, "spare_as is for a budget"),
+        ({"spare_as": "int4", "max_error": 0.1}, OptionError, "not spared as 'int4'"),
         ({"max_size": 1000}, BudgetError, "cannot be made as small as 1000"),
     ],
 )

@@ -55,6 +55,9 @@ QUANTISATIONS: Mapping[Kind, tuple[str, ...]] = {
 CALIBRATED = ("int8", "int16x8", "dynamic", "weights4")
 """Ways that samples are of use for: ranges of what is computed, and weights that are rounded as the samples ask for."""
 
+SPARED = ("float", "int16")
+"""What becomes of operators that a budget spares."""
+
 IO_DTYPES = ("float32", "int8", "uint8", "int16")
 
 REFERENCES = ("numpy", "tensorflow")
@@ -103,6 +106,7 @@ class Options:
     `plan_out`: where to write the plan. `per_tensor`: one scale for the weights of a dense layer, for runtimes from before 2.17.
     `max_error`: as many operators stay float as it takes to keep the outputs this near to the float model's on the samples;
     `metric` measures it (two lists of outputs by name, a sample each -> a number; else the relative error of the worst output).
+    `spare_as`: what becomes of them, float or, in a file of int8, int16: then all stays whole numbers.
     `max_drift`: the same for a PoseNet, in pixels of its input within which 95 of 100 key points stay.
     `max_size`: bytes of the file, within which as much stays float as is worth most.
     `tolerance`: accepted error relative to the largest reference value; None: 1e-4, and of quantised targets what the way of
@@ -162,6 +166,7 @@ class Options:
     max_error: float | None = None
     max_size: int | None = None
     max_drift: float | None = None
+    spare_as: str = "float"
     metric: Any = None
 
     def __post_init__(self) -> None:
@@ -315,21 +320,31 @@ def _check_quantisation(options: Options) -> None:
     _check_details(options)
 
 
-def _check_details(options: Options) -> None:
-    if options.io_dtype not in IO_DTYPES:
-        raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
-    lite = options.quantize_for("tflite")
+def _check_budget(options: Options, lite: str | None) -> bool:
+    """Whether there is one."""
     budgeted = any(each is not None for each in (options.max_error, options.max_size, options.max_drift))
     for name in ("max_error", "max_drift"):
         limit = getattr(options, name)
         if limit is not None and not 0 < limit < math.inf:
             raise OptionError(f"{name} must be a number above 0, not {limit}")
+    if options.spare_as not in SPARED:
+        raise OptionError(f"operators are not spared as '{options.spare_as}'", remedy=f"choose {' or '.join(SPARED)}")
+    if options.spare_as != "float" and not (budgeted and lite == "int8"):
+        raise OptionError("spare_as is for a budget in a file of int8", remedy="add --quantize int8 and --max-error or --max-drift")
     if options.max_drift is not None and (options.max_error is not None or options.metric is not None):
         raise OptionError("max_drift is a measure of its own", remedy="leave out max_error and metric")
     if options.max_size is not None and options.max_size < 1:
         raise OptionError(f"max_size must be a number of bytes above 0, not {options.max_size}")
     if lite and budgeted and options.calibrate is None:
         raise OptionError("errors are measured on samples, and there are none", remedy="add --calibrate")
+    return budgeted
+
+
+def _check_details(options: Options) -> None:
+    if options.io_dtype not in IO_DTYPES:
+        raise OptionError(f"inputs and outputs cannot be '{options.io_dtype}'", remedy=f"choose one of {', '.join(IO_DTYPES)}")
+    lite = options.quantize_for("tflite")
+    budgeted = _check_budget(options, lite)
     asked = {
         "io_dtype": options.io_dtype != "float32" and not lite and not options.plan,
         "keep_float": options.keep_float and not options.quantize and not options.plan,

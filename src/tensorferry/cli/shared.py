@@ -207,6 +207,13 @@ QUANTISATION = stack(
         type=click.IntRange(1),
         help="Keep float what is worth most of it, within this size of the file. Found by trials.",
     ),
+    click.option(
+        "--spare-as",
+        type=click.Choice(("float", "int16")),
+        default="float",
+        show_default=True,
+        help="What becomes of operators that a budget spares from int8; with int16, the file has whole numbers only.",
+    ),
     click.option("--per-tensor", is_flag=True, help="One scale for the weights of a dense layer, for runtimes from before 2.17."),
 )
 CARD = stack(

@@ -152,7 +152,7 @@ def _smallest_that_does(search: _Search, parts: Sequence[_Part]) -> frozenset[in
     if not search.accurate(everything):
         raise BudgetError(
             f"the error cannot be kept within {search.budget.error:g}",
-            why=f"with nothing quantised that could be, it is {search(everything).error:.3g}",
+            why=f"with as little quantised as can be, it is {search(everything).error:.3g}",
         )
     reserve = search.left // 3
     hopeful = (kept for kept in _candidates(parts) if not _hopeless(search, parts, kept))

@@ -85,7 +85,7 @@ class Mixture:
 
 
 def mix(decide: Decide, scheme: Scheme, judge: Judge, budget: Budget, progress: Progress | None = None) -> Mixture:
-    """Find by trials which operators stay float. BudgetError where no choice does.
+    """Find by trials which operators are spared. BudgetError where no choice does.
 
     Operators that only move numbers about follow those around them, and are not chosen.
     """
@@ -101,6 +101,16 @@ def mix(decide: Decide, scheme: Scheme, judge: Judge, budget: Budget, progress: 
     return Mixture(choice, tuple(blocks), dict(scheme.spared) | why)
 
 
+def widen(narrow: Plan, wide: Plan, spared: Mapping[str, str]) -> Plan:
+    """The plan in 8 bits with some operators as the plan in 16 has them; those without a kernel for that stay as they are."""
+    entries = {(each.subgraph, each.place): each for each in wide.operators if each.name in spared and each.computes_whole}
+    operators = []
+    for each in narrow.operators:
+        found = entries.get((each.subgraph, each.place))
+        operators.append(each if found is None or each.removed else replace(found, why=f"16 bits: {spared[each.name]}"))
+    return replace(narrow, operators=tuple(operators))
+
+
 def _counts(entry: OperatorPlan) -> bool:
     """Whether it computes in fewer bits, or with weights of fewer bits."""
     if not entry.changed or entry.removed:
@@ -110,18 +120,18 @@ def _counts(entry: OperatorPlan) -> bool:
 
 
 def _explain(choice: Choice, block: int) -> str:
-    return f"quantised, it alone moves the result by {choice.alone[block]:.3g}"
+    return f"it alone moves the result by {choice.alone[block]:.3g}"
 
 
-def tell_mixture(mixture: Mixture, budget: Budget, samples: int) -> str:
-    """What was chosen, in a sentence."""
+def tell_mixture(mixture: Mixture, budget: Budget, samples: int, instead: str) -> str:
+    """What was chosen, in a sentence; `instead` tells what became of the operators that could not be as all are."""
     choice, kept = mixture.choice, mixture.kept
     error = f"error {choice.outcome.error:.3g}" + (f" (at most {budget.error:g})" if budget.error is not None else "")
     size = f"{choice.outcome.size} bytes" + (f" (at most {budget.size})" if budget.size is not None else "")
     total = sum(map(len, mixture.blocks))
     shown = ", ".join(kept[:8]) + (f" and {len(kept) - 8} more" if len(kept) > 8 else "")
     stay = (
-        f"{len(kept)} of {total} operators stay float for the budget ({shown})" if kept else f"all {total} operators are quantised"
+        f"{len(kept)} of {total} operators {instead} for the budget ({shown})" if kept else f"all {total} operators are quantised"
     )
     before = f"; with all quantised, error {choice.whole.error:.3g} and {choice.whole.size} bytes" if kept else ""
     many = f"{choice.trials} trial{'s' if choice.trials != 1 else ''} on {samples} sample{'s' if samples != 1 else ''}"

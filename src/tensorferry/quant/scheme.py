@@ -51,7 +51,7 @@ class Scheme:
     """Mode and choices. `keep_float`: names of operators' outputs or kinds of operators, `*` and `?` as in file names.
 
     `per_tensor` gives dense layers one scale for the whole weight, for runtimes from before 2.17. `spared`: name of an operator's
-    output -> why that operator stays float.
+    output -> why that operator stays float, or where `spared_wide` is set, computes in 16 bits.
     """
 
     mode: Mode
@@ -60,6 +60,7 @@ class Scheme:
     per_tensor: bool = False
     least: int = LEAST_ELEMENTS
     spared: Mapping[str, str] = field(default_factory=dict)
+    spared_wide: bool = False
 
     def __post_init__(self) -> None:
         allowed = IO_TYPES.get(self.mode, (DType.FLOAT32,))

@@ -35,10 +35,11 @@ def scheme_of(options: Options) -> Scheme | None:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A budget, and what its error is measured by: of the outputs, sample by sample."""
+    """A budget, and what its error is measured by: of the outputs, sample by sample. `wide`: what is spared computes in 16 bits."""
 
     budget: Budget
     metric: Metric = relative_error
+    wide: bool = False
     tell: Progress | None = None
 
 
@@ -82,7 +83,7 @@ def budget_of(options: Options, tell: Progress | None = None) -> Within | None:
     """What the options allow the result to lose, or to weigh; None: whatever it comes to."""
     if options.max_error is None and options.max_size is None:
         return None
-    return Within(Budget(options.max_error, options.max_size), options.metric or relative_error, tell)
+    return Within(Budget(options.max_error, options.max_size), options.metric or relative_error, options.spare_as == "int16", tell)
 
 
 def samples_of(graph: Graph, options: Options, tell: Counting | None = None) -> Samples | None:

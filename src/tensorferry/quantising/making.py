@@ -21,7 +21,7 @@ from tensorferry.quant.deciding import decide_weights
 from tensorferry.quant.integers import decide_integers, missing_ranges
 from tensorferry.quant.layers import layers_of, own_constants, replaced
 from tensorferry.quant.maths import grid_of
-from tensorferry.quant.mixing import MOST_SAMPLES, Loaded, Trials, mix, tell_mixture
+from tensorferry.quant.mixing import MOST_SAMPLES, Loaded, Trials, mix, tell_mixture, widen
 from tensorferry.quant.observing import Observations, Watch, observe, watchable
 from tensorferry.quant.plan import Form, Plan
 from tensorferry.quant.scheme import Mode, Scheme
@@ -79,8 +79,16 @@ class Quantised:
             **({"calibration": dict(self.calibration)} if self.calibration else {}),
             "fully_whole": self.mode.needs_ranges and not float_operators(self.program),
             "quantised": dict(Counter(each.operator for each in self.plan.operators if each.changed)),
+            **({"sixteen_bits": wide} if (wide := self._wide()) else {}),
             "float": [{"operator": each.operator, "name": each.name, "why": each.why} for each in kept],
         }
+
+    def _wide(self) -> list[dict[str, str]]:
+        """Operators of a file in 8 bits that compute in 16."""
+        found = (
+            each for each in self.plan.operators if any(form is not None and form.dtype is DType.INT16 for form in each.outputs)
+        )
+        return [{"operator": each.operator, "name": each.name, "why": each.why} for each in found if self.mode is Mode.INT8]
 
 
 def quantise(program: Program, scheme: Scheme, calibration: Calibration | None = None) -> Quantised:
@@ -106,7 +114,13 @@ def quantise(program: Program, scheme: Scheme, calibration: Calibration | None =
 
 
 def _decide(program: Program, scheme: Scheme, ranges: Mapping[str, tuple[float, float]]) -> Plan:
-    return decide_integers(program, scheme, ranges) if scheme.mode.needs_ranges else decide_weights(program, scheme)
+    if not scheme.mode.needs_ranges:
+        return decide_weights(program, scheme)
+    if not (scheme.spared_wide and scheme.spared):
+        return decide_integers(program, scheme, ranges)
+    plain = replace(scheme, spared={})
+    wide = replace(plain, mode=Mode.INT16X8, io_dtype=DType.FLOAT32)
+    return widen(decide_integers(program, plain, ranges), decide_integers(program, wide, ranges), scheme.spared)
 
 
 def _calibrated(program: Program, scheme: Scheme, calibration: Calibration) -> Quantised:
@@ -122,10 +136,12 @@ def _calibrated(program: Program, scheme: Scheme, calibration: Calibration) -> Q
         corrected = runs.corrected(decide(scheme), wanted)
         if calibration.within is not None:
             trials = Trials(program, _loaded, runs.kept.samples, calibration.within.metric, partial(_blend, program, corrected))
+            scheme = replace(scheme, spared_wide=calibration.within.wide)
             asked = replace(scheme, io_dtype=DType.FLOAT32)
             mixture = mix(decide, asked, trials, calibration.within.budget, calibration.within.tell)
             scheme = replace(scheme, spared=mixture.spared)
-            told = (tell_mixture(mixture, calibration.within.budget, len(runs.kept.samples)),)
+            instead = "compute in 16 bits" if scheme.spared_wide else "stay float"
+            told = (tell_mixture(mixture, calibration.within.budget, len(runs.kept.samples), instead),)
         plan = replace(decide(scheme), corrections=tuple(each.value for each in wanted))
         made = apply_plan(_blend(program, corrected, plan), plan)
     return runs.quantised(made, plan, (*_tell(made, plan, scheme), *told))
