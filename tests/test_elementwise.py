@@ -124,7 +124,7 @@ def zeros(dtype: str, *shape: int) -> np.ndarray[Any, Any]:
         ("RealDiv", (zeros("float32", 1, 2, 1, 1, 3), zeros("float32", 3)), ("DIV", 2)),
         ("Maximum", (zeros("float32", 1, 2, 1, 1, 3), zeros("float32", 3)), ("MAXIMUM", 3)),
         ("Minimum", (zeros("int8", 2), zeros("int8", 2)), ("MINIMUM", 2)),
-        ("FloorDiv", (zeros("float32", 2), zeros("float32", 2)), ("FLOOR_DIV", 2)),
+        ("FloorDiv", (zeros("int8", 2), zeros("int8", 2)), ("FLOOR_DIV", 3)),
         ("FloorDiv", (zeros("int32", 2), zeros("int32", 2)), ("FLOOR_DIV", 1)),
         ("Abs", (zeros("int32", 2),), ("ABS", 5)),
         ("Cast", (zeros("int32", 2),), ("CAST", 1)),

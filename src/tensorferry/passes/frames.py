@@ -33,6 +33,7 @@ def write_frames(target: str) -> Pass:
     """
 
     def write_frames(graph: Graph) -> int:
+        """Loops and choices are written in the ops of TensorFlow 1."""
         while for_each_node(graph, _simplify):
             pass
         count = 0
