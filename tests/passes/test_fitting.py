@@ -171,3 +171,21 @@ def test_pixels_that_cannot_be_negative_are_cast_by_one_operator() -> None:
         graph.outputs = [Port("pixels", cast.output)]
         expand_for_target("tflite")(graph)
         assert made_of(graph).count("Cast") == casts
+
+
+def test_a_fused_activation_stays_behind_a_bias_that_is_taken_apart() -> None:
+    graph = Graph()
+    x = fed(graph, "x", DType.FLOAT32, None)
+    matrix, bias = graph.constant(np.ones((3, 2), np.float32), "matrix"), graph.constant(np.array([1, -9], np.float32), "bias")
+    node = ops.add(graph, "BatchMatMulV2", [x, matrix, bias], {"activation": "Relu"}, name="y")
+    graph.outputs = [Port("y", node.output)]
+    expand_for_target("tflite")(graph)
+    last = graph.outputs[0].value.producer
+    added = last.inputs[0].producer
+    product = added.inputs[0].producer
+    assert [(each.op, each.get("activation")) for each in (product, added, last)] == [
+        ("BatchMatMulV2", None),
+        ("BiasAdd", None),
+        ("Relu", None),
+    ]
+    assert last.name == "y"

@@ -301,9 +301,8 @@ def _js_transpose(node: Node) -> list[JsNode]:
     value, order = node.inputs
     refuse_in_tfjs(value, "transpose", DType.STRING)
     elements = known_integers(order)
-    known = elements is not None and value.shape is not None
     # TensorFlow.js knows no negative axes here.
-    operand = int32_vector(_permutation(elements or (), len(value.shape or ()))) if known else narrow_constant(order)
+    operand = narrow_constant(order) if elements is None else int32_vector(_permutation(elements, len(elements)))
     return [JsNode("Transpose", (value, operand), (node.output,), {"T": value.dtype, "Tperm": DType.INT32})]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tensorferry.ir import Dim, Value
 from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.spec import Declined
 from tensorferry.tensor import DType
 
 Size = int | Value
@@ -23,9 +24,8 @@ class Sizes:
         self._measured: Value | None = None
 
     def __getitem__(self, axis: int) -> Size:
-        """The size of an axis, which is counted from the front. The rank must be known."""
-        assert self._value.shape is not None
-        dim = self._value.shape[axis]
+        """The size of an axis, which is counted from the front. Declined where the rank is not known."""
+        dim = self._shape()[axis]
         if isinstance(dim, int):
             return dim
         if self._measured is None:
@@ -33,8 +33,13 @@ class Sizes:
         return pick(self._expansion, self._measured, axis)
 
     def all(self) -> list[Size]:
-        assert self._value.shape is not None
-        return [self[axis] for axis in range(len(self._value.shape))]
+        return [self[axis] for axis in range(len(self._shape()))]
+
+    def _shape(self) -> tuple[Dim, ...]:
+        if self._value.shape is None:
+            remedy = "fix the shapes of the model's inputs with --shape"
+            raise Declined(f"the rank of '{self._value.name}' is not known", remedy=remedy)
+        return self._value.shape
 
 
 def pick(expansion: Expansion, vector: Value, place: int) -> Value:

@@ -65,10 +65,27 @@ def _fit(graph: Graph, node: Node, spec: OpSpec, target: str) -> bool:
     return (bool(spec.widens) and widen(graph, node, spec, accepts)) or (spec.elementwise and collapse(graph, node, spec, accepts))
 
 
+def split_activation(graph: Graph, node: Node) -> int:
+    """The activation becomes a node of its own, which bears the name: the value of that name is the activated one."""
+    activation, value, name = node.attrs.pop("activation"), node.output, node.name
+    alpha = {"alpha": node.attrs.pop("activation_alpha")} if "activation_alpha" in node.attrs else {}
+    graph.rename(node, graph.unique_name(f"{name}/{node.op}"))
+    users, ports = tuple(value.users), [port for port in graph.outputs if port.value is value]
+    made = ops.add(graph, activation, (value,), alpha, name=name, origin=node.origin, before=insert_after(graph, node)).output
+    for user in dict.fromkeys(users):
+        user.set_inputs([made if each is value else each for each in user.inputs])
+    for port in ports:
+        port.value = made
+    return 1
+
+
 def split_bias(graph: Graph, node: Node, spec: OpSpec) -> int:
-    """A fused bias becomes a BiasAdd again: expansions know nothing of it, and `fuse_bias` may fuse it into what comes of them."""
+    """A fused bias becomes a BiasAdd again: expansions know nothing of it, and `fuse_bias` may fuse it into what comes of them. A
+    fused activation comes behind it."""
     if not spec.takes_bias or len(node.inputs) <= spec.bias_at:
         return 0
+    if node.get("activation"):
+        split_activation(graph, node)
     following = insert_after(graph, node)
     bias = node.inputs[spec.bias_at]
     node.set_inputs(node.inputs[: spec.bias_at])

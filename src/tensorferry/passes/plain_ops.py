@@ -9,8 +9,8 @@ import numpy as np
 from tensorferry import ops
 from tensorferry.ir import Graph, Node, Typed, Value
 from tensorferry.ops.expansion import Expansion
-from tensorferry.passes.expansion import split_bias
-from tensorferry.passes.rewriting import for_each_node, insert_after
+from tensorferry.passes.expansion import split_activation, split_bias
+from tensorferry.passes.rewriting import for_each_node
 from tensorferry.tensor import DType
 from tensorferry.wire.signatures import signature
 
@@ -22,7 +22,7 @@ def write_plain_ops(graph: Graph) -> int:
 
 def _rewrite(graph: Graph, node: Node) -> int:
     if node.get("activation"):
-        return _split_activation(graph, node)
+        return split_activation(graph, node)
     spec = ops.find(node.op)
     if spec is None:
         return 0
@@ -33,20 +33,6 @@ def _rewrite(graph: Graph, node: Node) -> int:
     if node.op in _OWN:
         return int(_OWN[node.op](graph, node))
     return int(spec.expand is not None and spec.expand(graph, node))
-
-
-def _split_activation(graph: Graph, node: Node) -> int:
-    """The activation becomes a node of its own, which bears the name: the value of that name is the activated one."""
-    activation, value, name = node.attrs.pop("activation"), node.output, node.name
-    alpha = {"alpha": node.attrs.pop("activation_alpha")} if "activation_alpha" in node.attrs else {}
-    graph.rename(node, graph.unique_name(f"{name}/{node.op}"))
-    users, ports = tuple(value.users), [port for port in graph.outputs if port.value is value]
-    made = ops.add(graph, activation, (value,), alpha, name=name, origin=node.origin, before=insert_after(graph, node)).output
-    for user in dict.fromkeys(users):
-        user.set_inputs([made if each is value else each for each in user.inputs])
-    for port in ports:
-        port.value = made
-    return 1
 
 
 def _write_prelu(graph: Graph, node: Node) -> bool:
