@@ -81,7 +81,7 @@ class _Weights:
             return why, nothing, ()
         if self.scheme.mode is Mode.FLOAT16:
             forms = {slot: self._half(tensor) for slot, tensor in weights.items()}
-            return "float16", tuple(forms.get(slot) for slot in range(len(operator.inputs))), ()
+            return ("float16 weights", tuple(map(forms.get, range(len(operator.inputs)))), ()) if any(forms.values()) else None
         if code.name in PICKED and 0 in weights:
             return self._picked(operator, weights[0])
         rule = WEIGHTS.get(code.name)

@@ -92,7 +92,7 @@ def _rules() -> dict[str, Rule]:
     rules |= _each("MEAN", Rule((_DATA, _PLAIN), wide=True))
     rules |= _each("SUM", Rule((_DATA, _PLAIN)))
     rules |= _each("RELU RELU6 LEAKY_RELU", Rule((_DATA,), wide=True))
-    rules |= _each("RELU_N1_TO_1 RELU_0_TO_1 ELU HARD_SWISH GELU EXP LOG SQRT RSQRT ABS", Rule((_DATA,)))
+    rules |= _each("RELU_N1_TO_1 ELU HARD_SWISH GELU EXP LOG SQRT ABS", Rule((_DATA,)))
     rules |= _each(
         "RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE STRIDED_SLICE SLICE PAD MIRROR_PAD GATHER GATHER_ND SPACE_TO_BATCH_ND "
         "BATCH_TO_SPACE_ND RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR MAX_POOL_2D AVERAGE_POOL_2D REDUCE_MAX REDUCE_MIN UNPACK "
@@ -155,7 +155,7 @@ PICKED = frozenset({"GATHER"})
 
 _LOWEST: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("BATCH_MATMUL", "CONCATENATION", "PAD", "PADV2", "SOFTMAX", "MEAN", "MIRROR_PAD"), (2, 3)),
-    **dict.fromkeys(("REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RSQRT", "TANH", "LOGISTIC", "PACK"), (2, 3)),
+    **dict.fromkeys(("REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "TANH", "LOGISTIC", "PACK"), (2, 3)),
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D", "ABS", "LESS", "GREATER_EQUAL"), (2, 3)),
     **dict.fromkeys(("SLICE", "SPLIT", "UNPACK", "GATHER", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), (2, 4)),
     **dict.fromkeys(("MAXIMUM", "MINIMUM", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "STRIDED_SLICE", "NOT_EQUAL"), (2, 4)),
