@@ -170,6 +170,8 @@ class KerasModel:
     sequential: bool = False
     version: str = ""
     """Keras' version as the source says it; empty when it does not."""
+    apart: frozenset[str] = frozenset()
+    """Nested models whose layers a file lists as if they were the model's own."""
 
     def layer(self, name: str) -> Layer:
         for each in self.layers:

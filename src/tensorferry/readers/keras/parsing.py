@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorferry.errors import SourceError
 from tensorferry.readers.keras import registry
-from tensorferry.readers.keras.ancient import modernise
+from tensorferry.readers.keras.ancient import is_ancient, modernise
 from tensorferry.readers.keras.description import (
     EXPORT,
     Call,
@@ -53,7 +53,9 @@ def _said_version(document: Mapping[str, Any]) -> str:
     said = document.get("keras_version")
     if isinstance(said, str):
         return said
-    return "3" if "'batch_shape'" in str(document)[:1_000_000] else ""
+    if "'batch_shape'" in str(document)[:1_000_000]:
+        return "3"
+    return "1" if is_ancient(document) else ""
 
 
 def parse_layer(given: Any, version: str = "", depth: int = 0) -> Layer:
@@ -131,12 +133,50 @@ def _check_names(name: str, layers: Sequence[Layer]) -> None:
 
 def _chain(name: str, layers: list[Layer], options: Mapping[str, Any], given: Mapping[str, Any], version: str) -> KerasModel:
     """A Sequential model is a network in which each layer reads the one before."""
+    if layers[0].class_name == "Merge" and layers[0].config.get("layers"):
+        return _merged(name, layers, version)
     if layers[0].class_name != "InputLayer":
         layers = [_input_before(layers[0], options, given), *layers]
     _check_names(name, layers)
     for before, layer in pairwise(layers):
         layer.calls = [Call((TensorRef(before.name, 0, 0),), {})]
     return KerasModel(name, layers, TensorRef(layers[0].name, 0, 0), TensorRef(layers[-1].name, 0, 0), True, version)
+
+
+def _merged(name: str, layers: list[Layer], version: str) -> KerasModel:
+    """Keras 1: a chain that begins with several models, which its first layer makes one of."""
+    merge, given = layers[0], layers[0].config["layers"]
+    if not isinstance(given, list) or len(given) > _MOST_LAYERS:
+        raise SourceError(f"the layer '{merge.name}' does not list what it merges")
+    branches = [parse_layer(each, version, merge.depth + 1) for each in given]
+    ports: list[Layer] = []
+    for number, branch in enumerate(branches, 1):
+        if branch.model is not None and branch.model.sequential:  # chains of Keras 1 have no names
+            branch.name = f"{merge.name}_{number}"
+        own = _ports_of(branch)
+        ports += own
+        refs = [TensorRef(port.name, 0, 0) for port in own]
+        branch.calls = [Call((refs[0] if len(refs) == 1 else refs,), {})]
+    everything = [*ports, *branches, *layers]
+    _check_names(name, everything)
+    merge.calls = [Call(([TensorRef(branch.name, 0, 0) for branch in branches],), {})]
+    for before, layer in pairwise(layers):
+        layer.calls = [Call((TensorRef(before.name, 0, 0),), {})]
+    inputs = [TensorRef(port.name, 0, 0) for port in ports]
+    made = KerasModel(name, everything, inputs, TensorRef(layers[-1].name, 0, 0), False, version)
+    made.apart = frozenset(branch.name for branch in branches if branch.model is not None)
+    return made
+
+
+def _ports_of(branch: Layer) -> list[Layer]:
+    """Inputs for all that a branch reads, under the names of its own."""
+    if branch.model is None:
+        return [_input_before(branch, {}, {})]
+    found = []
+    for ref in flatten(branch.model.inputs):
+        config = {**branch.model.layer(ref.layer).config, "name": ref.layer}
+        found.append(Layer(ref.layer, "InputLayer", Config(config, ref.layer)))
+    return found
 
 
 def _input_before(first: Layer, options: Mapping[str, Any], given: Mapping[str, Any]) -> Layer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tensorferry.errors import SourceError
 from tensorferry.readers.keras import registry
+from tensorferry.readers.keras.ancient import join_gates
 from tensorferry.readers.keras.description import EXPORT, KerasModel, Layer, snake_case
 from tensorferry.readers.keras.registry import Slot
 from tensorferry.tensor import Tensor
@@ -121,10 +122,11 @@ def assign_assets(model: KerasModel, assets: Mapping[str, Mapping[str, bytes]], 
 
 def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> None:
     """Give each layer its weights from a list for each of the model's own layers, by the layer's name."""
-    lost = [name for name, found in groups.items() if found and name not in {layer.name for layer in model.layers}]
+    known = {layer.name for layer in _listed_layers(model)}
+    lost = [name for name, found in groups.items() if found and name not in known]
     if lost:
         raise SourceError(f"the file holds weights of layers that the model does not have: {_listed(lost)}")
-    for layer in model.layers:
+    for layer in _listed_layers(model):
         rule = registry.find(layer.kind)
         if rule is not None and rule.fill is not None:
             rule.fill(layer, {_last_name(name): tensor for name, tensor in groups.get(layer.name, ())}, None)
@@ -137,6 +139,17 @@ def assign_listed(model: KerasModel, groups: Mapping[str, Sequence[Named]]) -> N
         for place, (name, tensor) in zip(wanted, found, strict=True):
             _check_role(layer.name, place.role, name)
             place.owner.weights[place.role] = tensor
+    for _path, layer in model.everything():
+        join_gates(layer)
+
+
+def _listed_layers(model: KerasModel) -> Iterator[Layer]:
+    """The layers that a file lists: the model's own, and those of models whose layers stand for themselves."""
+    for layer in model.layers:
+        if layer.model is not None and layer.name in model.apart:
+            yield from _listed_layers(layer.model)
+        else:
+            yield layer
 
 
 def assign_filed(model: KerasModel, folder: Callable[[str], Mapping[str, Tensor] | None]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorferry.ir import Value
 from tensorferry.readers.keras.activations import activate
+from tensorferry.readers.keras.ancient import gate_roles
 from tensorferry.readers.keras.building import Builder
 from tensorferry.readers.keras.description import Config, Layer, snake_case
 from tensorferry.readers.keras.layers.held import held_layer
@@ -21,7 +22,10 @@ CELLS = ("SimpleRNNCell", "LSTMCell", "GRUCell")
 
 
 def roles(config: Config, prefix: str = "") -> list[str | Slot]:
-    """The weights of every plain cell."""
+    """The weights of every plain cell; in Keras 1 each gate has its own."""
+    gates = config.get("gates")
+    if config.release == 1 and isinstance(gates, str):
+        return [*gate_roles(gates, prefix)]
     names = ["kernel", "recurrent_kernel", "bias"] if config.flag("use_bias", True) else ["kernel", "recurrent_kernel"]
     return [f"{prefix}{name}" for name in names]
 

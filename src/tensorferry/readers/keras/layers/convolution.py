@@ -52,6 +52,10 @@ def kernel_of(build: Builder, rank: int, role: str = "kernel") -> Value:
     if build.layer.release == 1 and len(tensor.shape) == 4 and rank == 1:
         return build.weight(role, lambda each: _without_width(build, each), "/squeezed")
     if build.layer.release == 1 and build.is_first and rank > 1:
+        build.notice(
+            "the file is of Keras 1 with channels first and does not say by what it was computed: "
+            "kernels that were trained by Theano are turned round, and would have to be turned (convert_all_kernels_in_model)"
+        )
         order = [*range(2, rank + 2), 1, 0]
     if build.layer.release == 1 and build.layer.class_name == "Conv2DTranspose":
         order = [2, 3, 0, 1] if build.is_first else [0, 1, 3, 2]
@@ -146,6 +150,8 @@ def transposed(build: Builder, config: Config, inputs: Sequence[Value]) -> Value
         spread(build, size, int(length), stride, padding, None if more is None else more[axis])
         for axis, (size, length, stride) in enumerate(zip(sizes[1:-1], reach, strides, strict=True))
     ]
+    if build.layer.release == 1 and rank == 2:
+        wanted = _said_size(build, config, wanted)
     shape: list[Size] = [sizes[0], *wanted, build.size(kernel, rank)]
     attrs: dict[str, Any] = {"padding": padding.upper()}
     if rank == 3:
@@ -155,6 +161,15 @@ def transposed(build: Builder, config: Config, inputs: Sequence[Value]) -> Value
         value, kernel, shape, strides = build.expand(value, 1), build.expand(kernel, 0), [shape[0], 1, *shape[1:]], (1, *strides)
     made = build.add("Conv2DBackpropInput", (build.vector(shape), kernel, value), {**attrs, "strides": (1, *strides, 1)})
     return finish(build, config, build.squeeze(made, [1]) if rank == 1 else made)
+
+
+def _said_size(build: Builder, config: Config, found: list[Size]) -> list[Size]:
+    """Keras 1 is told how large a transposed convolution's result is, where several sizes would do."""
+    given = config.get("output_shape")
+    if not isinstance(given, list) or len(given) != 4:
+        return found
+    said = given[2:4] if build.is_first else given[1:3]
+    return [size if each is None else each for each, size in zip(said, found, strict=True)]
 
 
 def spread(build: Builder, size: Size, length: int, stride: int, padding: str, more: int | None) -> Size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -60,6 +60,9 @@ def repeat_vector(build: Builder, config: Config, inputs: Sequence[Value]) -> Va
 def _pairs(config: Config, key: str, rank: int) -> list[tuple[int, int]]:
     """(before, after) for each axis: of one number, of a number for each axis, or of pairs."""
     given = config.get(key, 1)
+    if isinstance(given, Mapping):  # Keras 1
+        named, sides = Config(given, config.layer), (("top", "bottom"), ("left", "right"))[2 - rank :] if rank < 3 else ()
+        return [(named.integer(f"{one}_pad", 0), named.integer(f"{other}_pad", 0)) for one, other in sides]
     if isinstance(given, int):
         return [(given, given)] * rank
     if rank == 1 and isinstance(given, list) and len(given) == 2 and all(isinstance(each, int) for each in given):
