@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tensorferry.quant.layers import Layer, Window, layers_of, own_constants, re
 from tensorferry.quant.maths import weight_grid
 from tensorferry.quant.moments import Moments, gather_moments
 from tensorferry.quant.rounding import DAMPING, damped, descend, from_groups, to_groups
+from tensorferry.quant.scales import best_shares
 from tensorferry.quant.scheme import Mode, Scheme
 from tensorferry.quant.weights import QuantizedTensor
 from tensorferry.runtimes.litert import LiteRtModel
@@ -155,6 +156,44 @@ def test_rows_come_in_slices_of_whole_channels() -> None:
         np.testing.assert_array_equal(np.concatenate([rows for _, rows in pieces]), weight)
 
 
+@pytest.mark.parametrize("dtype", [DType.INT8, DType.INT4])
+def test_scales_err_no_more_than_the_full_range(dtype: DType) -> None:
+    random = np.random.default_rng(2)
+    rows = random.standard_t(3, size=(64, 100))
+    grid = weight_grid(dtype)
+    full = np.abs(rows).max(axis=1) / grid.reach
+    for importance in (None, random.uniform(size=100) ** 4, random.uniform(size=(64, 100))):
+        shares = best_shares(rows, full, grid, importance)
+
+        def error(steps: Array, counts: Array | None) -> Array:
+            codes = np.clip(np.rint(rows / steps[:, None]), grid.low, grid.high)
+            return np.sum((codes * steps[:, None] - rows) ** 2 * (1 if counts is None else counts), axis=1)
+
+        assert np.all(error(full * shares, importance) <= error(full, importance))
+        if dtype is DType.INT4:
+            assert error(full * shares, importance).sum() < error(full, importance).sum() * 0.95
+    assert best_shares(np.zeros((2, 5)), np.ones(2), grid).tolist() == [1, 1]
+
+
+def test_scales_alone_need_no_samples(tmp_path: Path) -> None:
+    """int4 weights of a dense layer with a few large ones: by a twentieth nearer at least, and bias and all others stay."""
+    net = Net(40, 64, seed=0)
+    net.last = net.graph.inputs[0].value
+    heavy = np.random.default_rng(0).standard_t(3, size=(64, 50)).astype(np.float32)
+    net.then("MatMul", "dense", net.graph.constant(heavy, "kernel"))
+    program = own_constants(lower(net.done("dense")))
+    plan = decide_weights(program, Scheme(Mode.WEIGHTS4, least=1))
+    done = correct(program, plan, None, tuple(Correction))
+    assert done.counts == {"scales": 1, "rounding": 0, "biases": 0}
+    assert done.program is program
+    feed = [np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)]
+    true, before, after = (
+        run_all(each, feed, tmp_path / "net.tflite")[0]["dense"]
+        for each in (program, apply_plan(program, plan), apply_plan(program, done.plan))
+    )
+    assert np.mean((after - true) ** 2) < np.mean((before - true) ** 2) * 0.95
+
+
 # -- whole nets ----------------------------------------------------------------------------------------------------
 
 
@@ -193,11 +232,11 @@ def run_all(program: Program, feeds: list[Array], path: Path, *, keep: bool = Fa
     return results
 
 
-def corrected(program: Program, scheme: Scheme, path: Path, wanted: tuple[Correction, ...]) -> tuple[Program, Mapping[str, int]]:
+def corrected(program: Program, scheme: Scheme, path: Path, wanted: Collection[Correction]) -> tuple[Program, Mapping[str, int]]:
     kept = run_all(program, pictures(0, 6), path, keep=True)
     plan = decide_weights(program, scheme)
     done = correct(program, plan, lambda: iter(kept), wanted)
-    return apply_plan(done.program, plan), done.counts
+    return apply_plan(done.program, done.plan), done.counts
 
 
 @pytest.mark.parametrize("mode", [Mode.DYNAMIC, Mode.WEIGHTS4])
@@ -221,10 +260,13 @@ def test_corrected_nets_are_nearer_on_pictures_they_have_not_seen(mode: Mode, se
     nearest = error(apply_plan(program, decide_weights(program, scheme)))
     biases, counts = corrected(program, scheme, path, (Correction.BIASES,))
     assert counts == {"biases": 6}
-    both, counts = corrected(program, scheme, path, tuple(Correction))
+    both, counts = corrected(program, scheme, path, (Correction.ROUNDING, Correction.BIASES))
     assert counts == {"rounding": 6, "biases": 6}
+    everything, counts = corrected(program, scheme, path, tuple(Correction))
+    assert counts["scales"] > 0
     assert error(biases) < nearest * 1.05
     assert error(both) < nearest * 0.8
+    assert error(everything) < nearest * 0.8
 
 
 def test_applying_the_plan_gives_the_codes_that_were_chosen(tmp_path: Path) -> None:
@@ -232,7 +274,7 @@ def test_applying_the_plan_gives_the_codes_that_were_chosen(tmp_path: Path) -> N
     program = own_constants(lower(separable_net(0)))
     kept = run_all(program, pictures(0, 4), tmp_path / "net.tflite", keep=True)
     plan = decide_weights(program, Scheme(Mode.DYNAMIC, least=1))
-    first, second = (correct(program, plan, lambda: iter(kept)).program for _ in range(2))
+    first, second = (correct(program, plan, lambda: iter(kept), (Correction.ROUNDING,)).program for _ in range(2))
     changed = 0
     for layer in layers_of(program):
         form = next(each.inputs[1] for each in plan.operators if each.place == layer.place)
