@@ -75,12 +75,24 @@ def branching() -> Graph:
 @pytest.mark.parametrize("make", [classifier, branching])
 def test_all_is_whole_and_near_in_both_sets_of_kernels(tmp_path, make, mode):
     graph = make()
-    path, report = convert(graph, tmp_path, mode)
+    path, report = convert(graph, tmp_path, mode, io_dtype={"int8": "int8", "int16x8": "int16"}[mode])
     assert float_operators(path) == []
     assert_keeps_specification(path)
     assert_near(graph, path, mode)
     assert report.verified
     assert report.targets[0].quantisation["fully_whole"]
+
+
+def test_what_ends_a_model_with_float_outputs_computes_in_float(tmp_path):
+    """Probabilities in 256 steps tie; the conversion to float that an output needs comes before them instead of behind."""
+    path, report = convert(classifier(), tmp_path, "int8")
+    assert [each.name for each in walk(path)][-2:] == ["DEQUANTIZE", "SOFTMAX"]
+    assert float_operators(path) == ["SOFTMAX"]
+    assert "256 values" in report.targets[0].quantisation["float"][0]["why"]
+    assert_keeps_specification(path)
+    assert_near(classifier(), path, "int8")
+    path, _ = convert(classifier(), tmp_path, "int16x8")
+    assert float_operators(path) == []
 
 
 @pytest.mark.parametrize(("mode", "io"), [("int8", "int8"), ("int8", "uint8"), ("int16x8", "int16")])
@@ -225,5 +237,5 @@ def test_no_worse_than_tensorflow_and_no_larger(tmp_path, keras_net, mode):
     assert mean_error(ours, pictures, expected) <= 1.1 * mean_error(theirs, pictures, expected)
     assert ours.stat().st_size <= 1.05 * theirs.stat().st_size + 1024  # layers without a bias get one, to be corrected
     if mode != "dynamic":
-        assert float_operators(ours) == []
+        assert set(float_operators(ours)) <= {"SOFTMAX"}
         assert_keeps_specification(ours)

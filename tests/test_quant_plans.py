@@ -118,7 +118,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("what", SPOILT)
 def test_a_plan_that_does_not_fit_is_refused(source, tmp_path, what):
-    _, plan = planned(source, tmp_path, "int8", corrections="none", verify=False)
+    _, plan = planned(source, tmp_path, "int8", corrections="none", io_dtype="int8", verify=False)
     content = json.loads(plan.read_text())
     SPOILT[what](content)
     plan.write_text(json.dumps(content))

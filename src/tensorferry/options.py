@@ -350,7 +350,7 @@ def _check_details(options: Options) -> None:
         "keep_float": options.keep_float and not options.quantize and not options.plan,
         "per_tensor": options.per_tensor and not lite and not options.plan,
         "calibrate": options.calibrate is not None and lite not in CALIBRATED and not budgeted and not options.plan,
-        "corrections": options.corrections is not None and options.calibrate is None,
+        "corrections": options.corrections is not None and options.calibrate is None and lite != "weights4",
         "plan_out": options.plan_out is not None and not lite and not options.plan,
         "max_error": options.max_error is not None and not lite,
         "max_size": options.max_size is not None and not lite,

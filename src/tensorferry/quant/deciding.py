@@ -9,6 +9,7 @@ from tensorferry.ir import Quantization
 from tensorferry.program import Program, ProgramOperator, ProgramTensor, Subgraph
 from tensorferry.quant.maths import NonFiniteError, weight_grid
 from tensorferry.quant.plan import Form, OperatorPlan, Plan
+from tensorferry.quant.scales import shrink_to_fit
 from tensorferry.quant.scheme import Mode, Scheme
 from tensorferry.quant.spec import PICKED, WEIGHTS, WeightRule
 from tensorferry.quant.steps import stepped_scales
@@ -130,6 +131,8 @@ class _Weights:
 
     def weight_form(self, tensor: ProgramTensor, axis: int | None, dtype: DType, *, unpacked: bool = False) -> Form:
         quantization = self._ranges.quantization(tensor, axis, dtype)
+        if dtype is DType.INT4 and axis == 0 and not self.scheme.full_range:
+            quantization = shrink_to_fit(self.program.content(tensor), quantization, weight_grid(dtype))
         return Form(dtype, quantization, unpacked=unpacked, narrow=True)
 
     def _picked(

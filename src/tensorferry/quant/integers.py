@@ -146,6 +146,8 @@ class _Integers:
                 return f"its {role} is computed"
             if role is not Role.PLAIN and self.grids.is_constant(number) and (why := self._why_not_finite(number, role)):
                 return why
+        if rule.fixed and self._ends_the_model(operator):
+            return "it gives an output, of which the kernel's own grid would leave 256 values"
         computed = [number for number in data if not self.grids.is_constant(number)]
         moves = rule.bond is not Bond.NONE or rule.whole_outputs
         if (
@@ -197,6 +199,13 @@ class _Integers:
         low, high = ((end - zero_point) * scale for end in (ends.low, ends.high))
         beyond = seen is not None and (seen[0] < low - 2 * scale or seen[1] > high + 2 * scale)
         return "its results reach beyond the grid of LiteRT's kernel" if beyond else ""
+
+    def _ends_the_model(self, operator: ProgramOperator) -> bool:
+        """Whether its result leaves the file as float, unread: probabilities tie in int8 where they do not in float."""
+        main = self.grids.subgraph
+        leaves = self.scheme.mode is Mode.INT8 and self.scheme.io_dtype is DType.FLOAT32
+        read = any(number in each.inputs for each in main.operators for number in operator.outputs)
+        return leaves and not read and all(number in main.outputs for number in operator.outputs)
 
     def _why_not_finite(self, number: int, role: Role) -> str:
         try:

@@ -51,7 +51,8 @@ class Scheme:
     """Mode and choices. `keep_float`: names of operators' outputs or kinds of operators, `*` and `?` as in file names.
 
     `per_tensor` gives dense layers one scale for the whole weight, for runtimes from before 2.17. `spared`: name of an operator's
-    output -> why that operator stays float, or where `spared_wide` is set, computes in 16 bits.
+    output -> why that operator stays float, or where `spared_wide` is set, computes in 16 bits. `full_range`: the largest weight
+    of a channel is a code in 4 bits, too.
     """
 
     mode: Mode
@@ -61,6 +62,7 @@ class Scheme:
     least: int = LEAST_ELEMENTS
     spared: Mapping[str, str] = field(default_factory=dict)
     spared_wide: bool = False
+    full_range: bool = False
 
     def __post_init__(self) -> None:
         allowed = IO_TYPES.get(self.mode, (DType.FLOAT32,))
