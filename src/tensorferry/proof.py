@@ -92,12 +92,17 @@ class Prover:
             if self._reference is None:
                 raise
 
+    def _sample(self) -> Mapping[str, Array] | None:
+        """One that was calibrated with, if there is any; variables, which samples do not feed, have their first values."""
+        firsts = {name: state.first.array() for name, state in self.graph.states.items()}
+        return None if self.sample is None else {**firsts, **self.sample}
+
     def _made_up(self, unknown: tuple[int, ...] | None) -> Mapping[str, Array]:
         inputs = sample_inputs(self.graph, self.options.seed, unknown=unknown)
         return {name: np.clip(array, *self.reach[name]) if name in self.reach else array for name, array in inputs.items()}
 
     def _compute_on(self, unknown: tuple[int, ...] | None) -> None:
-        given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else self.sample
+        given = load_inputs(self.options.verify_inputs, self.graph) if self.options.verify_inputs else self._sample()
         shapes = (
             choose_shapes(self.graph, unknown=unknown) if given is None else {name: array.shape for name, array in given.items()}
         )

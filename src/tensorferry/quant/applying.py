@@ -110,7 +110,7 @@ class _Rewriting:
                 self._store_as(number, form)
         code = self._pool.program.codes[operator.code]
         options = dict(operator.options)
-        if not code.custom:
+        if not code.custom and operator.outputs:  # what gives nothing (ASSIGN_VARIABLE, CALL_ONCE) has one version
             tensors = self._new.tensors
             signature = _Signature(code.name, [tensors[each] if each >= 0 else None for each in read], tensors[operator.outputs[0]])
             code = code._replace(version=max(code.version, signature.version))
