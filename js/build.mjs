@@ -52,7 +52,16 @@ const result = await build({
 });
 // What the tests load in a browser; it is no part of the package.
 await build({...COMMON, entryPoints: ['page.js'], outfile: 'dist/page.js', platform: 'browser', target: 'es2020', format: 'iife'});
-const packages = new Set(Object.keys(result.metafile.inputs).map(packageOf).filter(Boolean));
+const timed = await build({
+  ...COMMON,
+  entryPoints: ['bench.js'],
+  outfile: path.join(output, 'tfjs_bench.js'),
+  platform: 'browser',
+  target: 'es2020',
+  format: 'iife',
+  legalComments: 'eof',
+});
+const packages = new Set([result, timed].flatMap((each) => Object.keys(each.metafile.inputs)).map(packageOf).filter(Boolean));
 fs.writeFileSync(
     path.join(output, 'tfjs_runner.LICENSES.txt'),
     [...[...packages].sort().map(notice), fs.readFileSync('wasm-notices.txt', 'utf8')].join('\n' + '-'.repeat(80) + '\n\n'));

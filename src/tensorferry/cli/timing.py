@@ -30,6 +30,7 @@ def _parse_threads(context: click.Context, parameter: click.Parameter, given: st
     help="LiteRT with XNNPACK, as phones have it, or on its own kernels.",
 )
 @click.option("--backend", "backends", default="wasm", show_default=True, metavar="A[,B]", help="Of TensorFlow.js: wasm, cpu.")
+@click.option("--in", "places", default="node", show_default=True, metavar="A[,B]", help="TensorFlow.js in node, chromium or both.")
 @click.option(
     "--to",
     metavar="KINDS",

@@ -39,7 +39,8 @@ OLDEST_NODE = 18
 TIMEOUT = 600.0
 """Seconds that one run may take unless asked otherwise."""
 
-_BUNDLE = Path(__file__).parent / "assets" / "tfjs_runner.js"
+ASSETS = Path(__file__).parent / "assets"
+_BUNDLE = ASSETS / "tfjs_runner.js"
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "bool": np.dtype(bool), "complex64": np.dtype("<c8")}
 _ANSWER = {"backend", "outputs", "version", "node", "milliseconds", "modelInputs", "modelOutputs"}
 _INSTALL = "install Node.js, or pip install 'tensorferry[tfjs]'"
@@ -70,7 +71,7 @@ class TimingPlan:
 class TfjsTiming:
     """Milliseconds: of loading, of the first run, of each run asked for; of kernels (name, count in a run, each run's sum).
 
-    `memory` is by how many bytes the process has grown at most since before the model was loaded.
+    `memory` is by how many bytes the process has grown at most since before the model was loaded; None where nobody tells.
     """
 
     runtime: str
@@ -78,7 +79,7 @@ class TfjsTiming:
     first: float
     times: tuple[float, ...]
     kernels: tuple[tuple[str, int, tuple[float, ...]], ...]
-    memory: int
+    memory: int | None
 
 
 _REBUILD = "install the package anew, or in a checkout: python scripts/build_js.py"
@@ -93,7 +94,7 @@ def available() -> str | None:
 
 def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The public names of a model's inputs and outputs: in the order of a graph model's signature, of a layers-model's layers."""
-    model = _model_file(path)
+    model = model_file(path)
     try:
         document = json.loads(model.read_bytes())
         if "node" not in document["modelTopology"]:
@@ -107,7 +108,7 @@ def read_ports(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], tuple[str
 def modes_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """How weights of a model are quantised: the types in which they are stored; empty where none is, or that cannot be read."""
     try:
-        document = json.loads(_model_file(path).read_bytes())
+        document = json.loads(model_file(path).read_bytes())
     except (ValueError, RecursionError):
         return ()
     return stored_modes(document.get("weightsManifest")) if isinstance(document, dict) else ()
@@ -171,8 +172,8 @@ class Session:
         keep_intermediates: bool = False,
     ) -> TfjsRun:
         """As the function of the same name."""
-        model = _model_file(path)
-        feeds = [_Feed.of(name, array) for name, array in inputs.items()]
+        model = model_file(path)
+        feeds = [Feed.of(name, array) for name, array in inputs.items()]
         nodes = _node_values(model) if keep_intermediates else []
         wanted = None if outputs is None else list(outputs)
         notices: tuple[str, ...] = ()
@@ -191,8 +192,8 @@ class Session:
         """Run a model several times and measure. It stays loaded, and asking again goes on with it and its first inputs."""
         if self.backend == "auto":
             raise OptionError("name the backend that is to be timed", remedy="wasm or cpu")
-        model = _model_file(path)
-        feeds = [_Feed.of(name, array) for name, array in inputs.items()]
+        model = model_file(path)
+        feeds = [Feed.of(name, array) for name, array in inputs.items()]
         request = {
             "model": str(model),
             "backend": self.backend,
@@ -214,7 +215,7 @@ class Session:
     def _ask(
         self,
         model: Path,
-        feeds: Sequence[_Feed],
+        feeds: Sequence[Feed],
         outputs: list[str] | None,
         nodes: list[str],
         backend: str,
@@ -320,14 +321,14 @@ class _ModelError(FerryError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Feed:
+class Feed:
     """One input on its way to the process."""
 
     header: Mapping[str, Any]
     data: bytes
 
     @classmethod
-    def of(cls, name: str, array: Array) -> _Feed:
+    def of(cls, name: str, array: Array) -> Feed:
         array = np.asarray(array)
         dtype, data = _encode(name, array)
         return cls({"name": name, "dtype": dtype, "shape": list(array.shape), "bytes": len(data)}, data)
@@ -397,7 +398,8 @@ def _close_quietly(pipe: Any) -> None:
         pipe.close()
 
 
-def _model_file(path: str | os.PathLike[str]) -> Path:
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """The model.json of a model, which may be named by its folder. SourceError where there is none."""
     model = Path(path).resolve()
     if model.is_dir():
         model = model / "model.json"

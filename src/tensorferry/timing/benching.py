@@ -20,7 +20,7 @@ from tensorferry.ir import Graph
 from tensorferry.options import KINDS, Options, split_names
 from tensorferry.origins import Origin, open_origin
 from tensorferry.readers.selection import select
-from tensorferry.runtimes import litert, tfjs
+from tensorferry.runtimes import chromium, litert, tfjs
 from tensorferry.sampling import sample_inputs
 from tensorferry.tensor import Array
 from tensorferry.timing.lanes import Lane, LiteLane, Warmup, WebLane
@@ -36,6 +36,8 @@ _OWN = {"tflite": "tflite", "tfjs": "tfjs", "tfjs-layers": "tfjs"}
 """Kinds of sources that a runtime takes as they are -> the kind of target that they are."""
 
 BACKENDS = ("wasm", "cpu")
+PLACES = {"node": "Node", "chromium": "Chromium"}
+"""Where TensorFlow.js runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Plan:
     threads: tuple[int, ...] = (1,)
     xnnpack: tuple[bool, ...] = (True,)
     backends: tuple[str, ...] = ("wasm",)
+    places: tuple[str, ...] = ("node",)
     to: tuple[str, ...] | None = None
     profile: bool = False
 
@@ -62,6 +65,9 @@ class Plan:
         for backend in self.backends:
             if backend not in BACKENDS:
                 raise OptionError(f"unknown backend '{backend}'", remedy=f"choose one of {', '.join(BACKENDS)}")
+        for place in self.places:
+            if place not in PLACES:
+                raise OptionError(f"TensorFlow.js is not timed in '{place}'", remedy=f"choose one of {', '.join(PLACES)}")
         for kind in self.to or ():
             if kind not in KINDS:
                 raise OptionError(f"'{kind}' is nothing that can be timed", remedy=f"choose one of {', '.join(KINDS)}")
@@ -141,11 +147,10 @@ def _plan_of(keywords: dict[str, Any]) -> Plan:
         if name in taken:
             several = taken[name] if isinstance(taken[name], list | tuple) else [taken[name]]
             taken[name] = tuple(dict.fromkeys(several))
-    for name in ("backends", "to"):
-        if name in taken:
-            taken[name] = split_names(taken[name])
-    if taken.get("backends", ...) is None:
-        del taken["backends"]
+    for name in ("backends", "places", "to"):
+        several = split_names(taken.pop(name, None))
+        if several is not None:
+            taken[name] = tuple(dict.fromkeys(several))
     return Plan(**taken)
 
 
@@ -207,10 +212,10 @@ def _inputs_of_slots(path: Path, options: Options) -> dict[str, Array]:
 
 
 def _lines(candidate: _Candidate, plan: Plan) -> Iterator[_Line]:
-    runtime = litert if candidate.kind == "tflite" else tfjs
-    missing = runtime.available()
-    if missing:
-        raise OptionError(f"{candidate.label} cannot be timed", why=missing)
+    runtimes = {"node": tfjs, "chromium": chromium}
+    for runtime in [litert] if candidate.kind == "tflite" else [runtimes[place] for place in plan.places]:
+        if missing := runtime.available():
+            raise OptionError(f"{candidate.label} cannot be timed in {runtime.NAME}", why=missing)
     if candidate.kind == "tflite":
         for xnnpack in plan.xnnpack:
             for threads in plan.threads:
@@ -218,16 +223,18 @@ def _lines(candidate: _Candidate, plan: Plan) -> Iterator[_Line]:
                 setting = f"{litert.NAME}, {threads} thread{'s' if threads > 1 else ''}, {kernels}"
                 yield _Line(candidate, setting, _lite_lane(candidate, threads, xnnpack))
         return
-    for backend in plan.backends:
-        yield _Line(candidate, f"{tfjs.NAME} in Node, {backend}", _web_lane(candidate, backend))
+    for place in plan.places:
+        for backend in plan.backends:
+            setting = f"{tfjs.NAME} in {PLACES[place]}, {backend}"
+            yield _Line(candidate, setting, _web_lane(candidate, backend, browser=place == "chromium"))
 
 
 def _lite_lane(candidate: _Candidate, threads: int, xnnpack: bool) -> Callable[[], Lane]:
     return lambda: LiteLane(candidate.path, candidate.inputs, threads, xnnpack)
 
 
-def _web_lane(candidate: _Candidate, backend: Any) -> Callable[[], Lane]:
-    return lambda: WebLane(candidate.path, candidate.inputs, backend)
+def _web_lane(candidate: _Candidate, backend: Any, *, browser: bool) -> Callable[[], Lane]:
+    return lambda: WebLane(candidate.path, candidate.inputs, backend, browser=browser)
 
 
 # -- rounds --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tensorferry.errors import FerryError
-from tensorferry.runtimes import litert, tfjs
+from tensorferry.runtimes import chromium, litert, tfjs
 from tensorferry.tensor import Array
 from tensorferry.timing.records import KernelTime
 
@@ -145,26 +145,39 @@ def _plain(array: Array) -> Array:
 
 
 class WebLane:
-    """A TensorFlow.js model in Node, on one backend."""
+    """A TensorFlow.js model on one backend, in Node or in a browser."""
 
-    def __init__(self, path: Path, inputs: Mapping[str, Array], backend: tfjs.Backend) -> None:
+    def __init__(self, path: Path, inputs: Mapping[str, Array], backend: tfjs.Backend, *, browser: bool = False) -> None:
         self.outcome = Outcome(backend=backend)
-        self._path, self._inputs = path, inputs
-        self._session = tfjs.Session(backend=backend, timeout=PATIENCE)
+        self._runtime = chromium.Page(path, inputs, backend) if browser else _InNode(path, inputs, backend)
 
     def open(self, warmup: Warmup) -> None:
-        timing = self._session.time(self._path, self._inputs, tfjs.TimingPlan(warmup.runs, warmup.seconds))
+        timing = self._runtime.time(tfjs.TimingPlan(warmup.runs, warmup.seconds))
         self.outcome.runtime, self.outcome.load, self.outcome.first = timing.runtime, timing.load, timing.first
 
     def run(self, runs: int, seconds: float) -> None:
-        timing = self._session.time(self._path, {}, tfjs.TimingPlan(runs, seconds))
+        timing = self._runtime.time(tfjs.TimingPlan(runs, seconds))
         self.outcome.times += timing.times
         self.outcome.memory = timing.memory
 
     def profile(self) -> None:
-        timing = self._session.time(self._path, {}, tfjs.TimingPlan(0, 0.0, PROFILED))
+        timing = self._runtime.time(tfjs.TimingPlan(0, 0.0, PROFILED))
         found = (KernelTime(name, count, statistics.median(times)) for name, count, times in timing.kernels)
         self.outcome.kernels = tuple(sorted(found, key=lambda each: -each.milliseconds))
+
+    def close(self) -> None:
+        self._runtime.close()
+
+
+class _InNode:
+    def __init__(self, path: Path, inputs: Mapping[str, Array], backend: tfjs.Backend) -> None:
+        self._path, self._inputs = path, inputs
+        self._session = tfjs.Session(backend=backend, timeout=PATIENCE)
+
+    def time(self, plan: tfjs.TimingPlan) -> tfjs.TfjsTiming:
+        timing = self._session.time(self._path, self._inputs, plan)
+        self._inputs = {}  # they are there now
+        return timing
 
     def close(self) -> None:
         self._session.close()
