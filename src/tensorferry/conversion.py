@@ -22,6 +22,7 @@ from tensorferry.origins import Origin, Share, open_origin
 from tensorferry.passes import pipelines
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.public_names import expose_ports
+from tensorferry.passes.rounding import drop_rounding
 from tensorferry.passes.watchers import count_watchers, strip_watchers
 from tensorferry.pose.drifting import drift_of
 from tensorferry.proof import Prover, check_weights
@@ -227,6 +228,8 @@ def _load(source: Path, options: Options) -> Graph:
 
 
 def _strip(graph: Graph, options: Options) -> None:
+    if options.plain_float and (count := drop_rounding(graph)):
+        graph.notices.append(f"{count} roundings to steps of whole numbers are left out: the result computes with plain floats")
     if options.strip_debug:
         strip_watchers(graph)
     elif watchers := count_watchers(graph):
@@ -271,6 +274,7 @@ def _read(source: Path, options: Options, *, any_signature: bool = False) -> Gra
         checkpoint=options.checkpoint,
         architecture=options.architecture,
         any_signature=any_signature,
+        plain_float=options.plain_float,
     )
 
 

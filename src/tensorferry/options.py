@@ -91,7 +91,9 @@ class Options:
     `state_as_io` makes variables that a run assigns inputs and outputs in TensorFlow Lite too, as they are in TensorFlow.js.
     `rename`: input, output or signature -> its name in the result. `metadata`: key -> file whose content goes into the result.
     `keep_names` tells which of the source's nodes have no tensor of their name in it. `strip_debug` takes out what watches over
-    values (Print, CheckNumerics). `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
+    values (Print, CheckNumerics). `plain_float` leaves out the rounding of models that
+    are quantised or were trained to be: of a quantised TensorFlow Lite file what is left are floats, its inputs and outputs too.
+    `control_flow`: the form of loops and choices in TensorFlow.js and frozen graphs,
     functional (v2) or TensorFlow 1's (v1).
     `labels`: name of an output -> file of its classes, one a line; "" stands for the output with as many. `mean`, `std`: an
     input is made of pixels from 0 to 255 by (pixel - mean) / std, one value or one a channel. These and `model_name`,
@@ -141,6 +143,7 @@ class Options:
     metadata: Mapping[str, Path] = field(default_factory=dict)
     keep_names: bool = False
     strip_debug: bool = True
+    plain_float: bool = False
     control_flow: str = "v2"
     labels: Mapping[str, Path] = field(default_factory=dict)
     mean: tuple[float, ...] = ()

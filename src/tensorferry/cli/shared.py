@@ -109,6 +109,12 @@ NAMES = stack(
         show_default=True,
         help="Leave out Print and CheckNumerics; else they stay where the target has them.",
     ),
+    click.option(
+        "--plain-float/--no-plain-float",
+        default=False,
+        show_default=True,
+        help="Of a quantised source (an int8 .tflite file, FakeQuant nodes) the float model, without its rounding.",
+    ),
 )
 PORTS = stack(
     click.option(

@@ -39,13 +39,15 @@ def read(
     checkpoint: str | os.PathLike[str] | None = None,
     architecture: str | os.PathLike[str] | None = None,
     any_signature: bool = False,
+    plain_float: bool = False,
 ) -> Graph:
     """The model at `path`, whole, its inputs and outputs as far as they show; `selection.select` narrows it to those wanted.
 
     `signature` and `tags` choose one of those that a SavedModel has (`any_signature`: one to look at, where nobody has chosen);
     `checkpoint` is the prefix (or folder) of a checkpoint that holds the graph's variables, or the file with the weights of a Keras
-    architecture; `architecture` is the JSON file of one, for a file that holds its weights. No weight byte is read. Ops that nobody
-    knows are kept; values whose type cannot be told are of unknown type.
+    architecture; `architecture` is the JSON file of one, for a file that holds its weights. `plain_float`: of a quantised
+    TensorFlow Lite file the real numbers that its own stand for, nothing rounded to their steps. No weight byte is read. Ops that
+    nobody knows are kept; values whose type cannot be told are of unknown type.
     """
     source = recognize(path)
     try:
@@ -55,7 +57,7 @@ def read(
             raise OptionError(
                 f"'{path}' is a {FORMATS[source.kind]}, which has its own architecture", remedy="leave out --architecture"
             )
-        graph = _read(source, signature, tags, any_signature=any_signature)
+        graph = _read(source, signature, tags, any_signature=any_signature, plain=plain_float)
         if checkpoint is not None:
             values = _values(Path(checkpoint))
             restore_variables(graph, values)
@@ -130,7 +132,7 @@ def _values(checkpoint: Path) -> Values:
     return open_checkpoint(checkpoint)
 
 
-def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *, any_signature: bool) -> Graph:
+def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *, any_signature: bool, plain: bool) -> Graph:
     if source.kind == "savedmodel":
         return read_savedmodel(source.file, tags=tags, signature=signature, any_will_do=any_signature)
     if tags is not None:
@@ -138,7 +140,7 @@ def _read(source: Source, signature: str | None, tags: tuple[str, ...] | None, *
     if source.kind == "metagraph":
         return read_metagraph(source.file, signature=signature)
     if source.kind == "tflite":
-        return read_tflite(source.file, signature=signature, any_will_do=any_signature)
+        return read_tflite(source.file, signature=signature, any_will_do=any_signature, plain=plain)
     if source.kind == "tfjs":
         return read_graph_model(source.file)
     if source.kind == "tfjs-layers":

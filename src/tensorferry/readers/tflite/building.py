@@ -44,6 +44,11 @@ MOVES = frozenset(
 )
 """Operators whose results are elements of their first input, or zero."""
 
+_CLAMPING = frozenset(
+    {"ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL"}
+)
+"""Operators that an activation may stand behind."""
+
 _NAME = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
 
@@ -60,6 +65,8 @@ class Session:
     assigned: set[str] = field(default_factory=set)
     """Variables that a run changes."""
     notices: list[str] = field(default_factory=list)
+    plain: bool = False
+    """Nothing is rounded to the steps of quantised tensors, and quantised inputs and outputs are real numbers."""
     open: list[int] = field(default_factory=list)
     operators: int = 0
 
@@ -120,7 +127,8 @@ class SubgraphReader:
             tensor = self.record.tensors[number]
             name = self.node_name(names.get(number) or tensor.name)
             shape = None if ranked and not tensor.has_rank and not tensor.shape else name_dims(tensor.shape, name)
-            dtype = tensor.dtype if self.whole or tensor.dtype not in _LIMITS or not tensor.quantized else DType.FLOAT32
+            as_kept = (self.whole and not self.session.plain) or tensor.dtype not in _LIMITS or not tensor.quantized
+            dtype = tensor.dtype if as_kept else DType.FLOAT32
             attrs = {"dtype": dtype, "shape": shape}
             value = self.graph.add("Placeholder", (), attrs, typed=[Typed(dtype, shape)], name=name).output
             made.append(value)
@@ -141,7 +149,9 @@ class SubgraphReader:
 
     def results(self) -> list[Value]:
         """The outputs: as the file has them when this is the model itself, else real numbers."""
-        return [self.stored(number) if self.whole else self.value(number) for number in self.record.outputs]
+        return [
+            self.stored(number) if self.whole and not self.session.plain else self.value(number) for number in self.record.outputs
+        ]
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -250,7 +260,7 @@ class SubgraphReader:
 
     def on_grid(self, value: Value, quantization: Quantization | None, dtype: DType, name: str, origin: Origin) -> Value:
         """A real value rounded to what a quantised tensor can hold."""
-        if quantization is None or dtype not in _LIMITS or value.dtype is not DType.FLOAT32:
+        if quantization is None or dtype not in _LIMITS or value.dtype is not DType.FLOAT32 or self.session.plain:
             return value
         if self._grids.get(value) == (quantization, dtype):
             return value
@@ -314,9 +324,23 @@ class SubgraphReader:
                 return
             if operator.name in MOVES and step.has(0) and _same_grid(step.tensor(0), tensor):
                 self._grids[value] = (quantization, tensor.dtype)
+            if self.session.plain and operator.name in _CLAMPING:
+                value = self._above_zero(value, quantization, tensor.dtype, step)
             value = self.on_grid(value, quantization, tensor.dtype, step.name, step.origin)
         self._values[number] = value
         self._stored.pop(number, None)
+
+    def _above_zero(self, value: Value, quantization: Quantization, dtype: DType, step: Step) -> Value:
+        """The activation that a range stands for: converters leave it out where whole numbers are cut off by themselves."""
+        low, high = _LIMITS[dtype]
+        if any(zero != low for zero in quantization.zero_points) or value.producer.op in ("Relu", "Relu6"):
+            return value
+        scale = quantization.scales[0]
+        six = len(quantization.scales) == 1 and abs((high - low) * scale - 6) <= scale
+        node = add_tolerantly(
+            self.graph, "Relu6" if six else "Relu", [value], {}, self.graph.unique_name(f"{step.name}/activation"), step.origin
+        )
+        return node.outputs[0]
 
     def _name(self, node: Node, name: str, fresh: set[Node]) -> None:
         """The node that gives an operator's result bears the tensor's name."""

@@ -114,6 +114,8 @@ def _dequantize(step: Step) -> Value:
 
 
 def _fake_quant(step: Step) -> Value:
+    if step.reader.session.plain:
+        return step.input(0)
     options = step.options
     ends = [np.asarray(options.real(end), np.float32) for end in ("min", "max")]
     attrs = {"num_bits": options.number("num_bits"), "narrow_range": options.flag("narrow_range")}

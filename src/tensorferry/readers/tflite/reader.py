@@ -40,12 +40,15 @@ def signature_names(file: SourceFile) -> tuple[str, ...]:
     return tuple(each.key for each in read_model(file).signatures)
 
 
-def read_tflite(file: SourceFile, *, signature: str | None = None, any_will_do: bool = False) -> Graph:
-    """The model, or the signature asked for. OptionError when there are several and none is named (unless any will do)."""
+def read_tflite(file: SourceFile, *, signature: str | None = None, any_will_do: bool = False, plain: bool = False) -> Graph:
+    """The model, or the signature asked for. OptionError when there are several and none is named (unless any will do).
+
+    `plain`: quantised tensors as the real numbers that they stand for, nothing rounded.
+    """
     model = read_model(file)
     chosen = _choose(model, signature, any_will_do=any_will_do)
     record = model.subgraph(chosen.subgraph if chosen is not None else 0)
-    session = Session(model, rules(), custom.read_custom)
+    session = Session(model, rules(), custom.read_custom, plain=plain)
     state.find_first_values(session)
     graph = Graph(record.name or file.path.stem)
     with session.inside(record.number):
@@ -60,7 +63,8 @@ def read_tflite(file: SourceFile, *, signature: str | None = None, any_will_do: 
     graph.signature = chosen.key if chosen is not None and chosen.key else _NAMELESS
     graph.notices += session.notices
     if any(tensor.quantized and tensor.dtype.width <= 2 for tensor in record.tensors):
-        graph.notices.append("the file is quantised: its weights become float32, what it computes is rounded to its steps")
+        rounded = "nothing is rounded, inputs and outputs are float32" if plain else "what it computes is rounded to its steps"
+        graph.notices.append(f"the file is quantised: its weights become float32, {rounded}")
     describe_file(graph.facts, model, chosen)
     return graph
 
