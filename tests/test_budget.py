@@ -109,6 +109,17 @@ def test_error_and_size_together():
     assert 0 not in small.kept
 
 
+def test_blocks_can_be_judged_alone_in_a_quicker_way():
+    slow, quick = random_model(3), random_model(3)
+    limit = slow(frozenset()).error * 0.5
+    slow.trials.clear()
+    choice = meet_budget(8, slow, Budget(error=limit), quick=quick)
+    assert choice.outcome.error <= limit and choice.outcome == slow(choice.kept)
+    assert len(quick.trials) == 8 and choice.trials == len(set(slow.trials)) + 8
+    assert frozenset(range(8)) not in slow.trials  # the slowest of all
+    assert len(choice.kept) == min(len(each) for each in subsets(8) if slow(each).error <= limit)
+
+
 @pytest.mark.parametrize("wrong", [{}, {"error": 0.0}, {"error": float("nan")}, {"error": -1.0}, {"size": 0}])
 def test_budgets_that_make_no_sense(wrong):
     with pytest.raises(OptionError):

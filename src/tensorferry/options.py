@@ -332,8 +332,9 @@ def _check_budget(options: Options, lite: str | None) -> bool:
             raise OptionError(f"{name} must be a number above 0, not {limit}")
     if options.spare_as not in SPARED:
         raise OptionError(f"operators are not spared as '{options.spare_as}'", remedy=f"choose {' or '.join(SPARED)}")
-    if options.spare_as != "float" and not (budgeted and lite == "int8"):
-        raise OptionError("spare_as is for a budget in a file of int8", remedy="add --quantize int8 and --max-error or --max-drift")
+    measured = options.max_error is not None or options.max_drift is not None
+    if options.spare_as != "float" and not (measured and lite == "int8"):
+        raise OptionError("spare_as is for an error in a file of int8", remedy="add --quantize int8 and --max-error or --max-drift")
     if options.max_drift is not None and (options.max_error is not None or options.metric is not None):
         raise OptionError("max_drift is a measure of its own", remedy="leave out max_error and metric")
     if options.max_size is not None and options.max_size < 1:

@@ -83,18 +83,24 @@ class _Search:
     budget: Budget
     progress: Progress | None
     known: dict[frozenset[int], Outcome] = field(default_factory=dict)
+    made: int = 0
 
     def __call__(self, kept: Iterable[int]) -> Outcome:
         blocks = frozenset(kept)
         if blocks not in self.known:
-            self.known[blocks] = self.attempt(blocks)
-            if self.progress is not None:
-                self.progress(len(self.known))
+            self.known[blocks] = self.apart(self.attempt, blocks)
         return self.known[blocks]
+
+    def apart(self, attempt: Attempt, blocks: frozenset[int]) -> Outcome:
+        """A trial of another kind, which counts."""
+        self.made += 1
+        if self.progress is not None:
+            self.progress(self.made)
+        return attempt(blocks)
 
     @property
     def left(self) -> int:
-        return self.budget.trials - len(self.known)
+        return self.budget.trials - self.made
 
     def accurate(self, kept: Iterable[int]) -> bool:
         return self.budget.error is None or self(kept).error <= self.budget.error
@@ -103,11 +109,14 @@ class _Search:
         return self.budget.size is None or self(kept).size <= self.budget.size
 
 
-def meet_budget(count: int, attempt: Attempt, budget: Budget, progress: Progress | None = None) -> Choice:
+def meet_budget(
+    count: int, attempt: Attempt, budget: Budget, progress: Progress | None = None, quick: Attempt | None = None
+) -> Choice:
     """Choose among `count` blocks. Raises BudgetError with the nearest that was found.
 
     First each block is quantised alone. With an error to keep, the choice with the smallest file is looked for, else the one that
-    errs least within the size. What is chosen has itself been measured.
+    errs least within the size. What is chosen has itself been measured. `quick` stands for `attempt` where each block is judged
+    alone, if sparing the others is slow; then the fewest blocks are looked for, whatever their size.
     """
     search = _Search(attempt, budget, progress)
     everything = frozenset(range(count))
@@ -119,12 +128,16 @@ def meet_budget(count: int, attempt: Attempt, budget: Budget, progress: Progress
             remedy="ask for fewer bits (--quantize), or allow more bytes",
         )
     if budget.error is not None and whole.error <= budget.error:
-        return Choice(frozenset(), whole, whole, (), len(search.known))
-    plain = search(everything)
-    alone = [search(everything - {block}) for block in range(count)]
-    parts = [_Part(each.power, max(plain.size - each.size, 1)) for each in alone]
+        return Choice(frozenset(), whole, whole, (), search.made)
+    if quick is None:
+        plain = search(everything)
+        alone = [search(everything - {block}) for block in range(count)]
+        parts = [_Part(each.power, max(plain.size - each.size, 1)) for each in alone]
+    else:
+        alone = [search.apart(quick, everything - {block}) for block in range(count)]
+        parts = [_Part(each.power, 1) for each in alone]
     kept = _most_that_fit(search, parts) if budget.error is None else _smallest_that_does(search, parts)
-    return Choice(kept, search(kept), whole, tuple(each.error for each in alone), len(search.known))
+    return Choice(kept, search(kept), whole, tuple(each.error for each in alone), search.made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +162,18 @@ def _smallest_that_does(search: _Search, parts: Sequence[_Part]) -> frozenset[in
     stays float is tried again.
     """
     everything = frozenset(range(len(parts)))
-    if not search.accurate(everything):
-        raise BudgetError(
-            f"the error cannot be kept within {search.budget.error:g}",
-            why=f"with as little quantised as can be, it is {search(everything).error:.3g}",
-        )
     reserve = search.left // 3
     hopeful = (kept for kept in _candidates(parts) if not _hopeless(search, parts, kept))
-    kept = next((kept for kept in hopeful if search.left > reserve and search.accurate(kept)), everything)
+    known = search.known.get(everything)
+    if known is None or search.accurate(everything):
+        kept = next((kept for kept in hopeful if search.left > reserve and search.accurate(kept)), everything)
+    else:
+        kept = everything
+    if not search.accurate(kept):
+        raise BudgetError(
+            f"the error cannot be kept within {search.budget.error:g}",
+            why=f"with as little quantised as can be, it is {search(kept).error:.3g}",
+        )
     kept = _prune(search, kept, parts)
     if not search.small(kept):
         raise BudgetError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -92,11 +93,12 @@ def mix(decide: Decide, scheme: Scheme, judge: Judge, budget: Budget, progress: 
     names = [each.name for each in decide(scheme).operators if _counts(each)]
     blocks = [tuple(names[place] for place in block) for block in group(range(len(names)), min(MOST_BLOCKS, budget.trials // 2))]
 
-    def attempt(kept: frozenset[int]) -> Outcome:
+    def attempt(kept: frozenset[int], wide: bool = scheme.spared_wide) -> Outcome:
         spared = {name: "a trial" for block in kept for name in blocks[block]}
-        return judge(decide(replace(scheme, spared=dict(scheme.spared) | spared)))
+        return judge(decide(replace(scheme, spared=dict(scheme.spared) | spared, spared_wide=wide)))
 
-    choice = meet_budget(len(blocks), attempt, budget, progress)
+    quick = partial(attempt, wide=False) if scheme.spared_wide else None  # LiteRT's kernels in 16 bits are far slower than in float
+    choice = meet_budget(len(blocks), attempt, budget, progress, quick)
     why = {name: _explain(choice, block) for block in choice.kept for name in blocks[block]}
     return Mixture(choice, tuple(blocks), dict(scheme.spared) | why)
 
