@@ -466,10 +466,57 @@ def _singular(x: Array, compute_uv: bool, full_matrices: bool) -> tuple[Array, .
     return values, left * signs, right * signs
 
 
+def _cudnn(x: Array, state: Array, cell: Array, params: Array, *_lengths: Array, **attrs: Any) -> tuple[Array, ...]:
+    """CudnnRNN, which runs on graphics cards alone: Keras's layers with the weights taken apart."""
+    import keras  # noqa: PLC0415
+
+    mode, count = attrs["rnn_mode"], 2 if attrs["direction"] == "bidirectional" else 1
+    if not attrs.get("time_major", True):
+        x, state, cell = (np.swapaxes(each, 0, 1) for each in (x, state, cell))
+    units, gates = state.shape[2], {"lstm": 4, "gru": 3}.get(mode, 1)
+    order = [1, 0, 2] if mode == "gru" else list(range(gates))  # Keras has z before r
+    widths = [x.shape[2] if place < count else units * count for place in range(len(state))]
+    line, matrices, biases = np.swapaxes(x, 0, 1), params, params[-len(state) * 2 * gates * units :].reshape(-1, 2, gates, units)
+    lasts, cells, made = [], [], []
+    for place, width in enumerate(widths):
+        own = []
+        for inner in (width, units):
+            taken, matrices = np.split(matrices, [gates * units * inner])
+            own.append(np.concatenate([each.T for each in taken.reshape(gates, units, inner)[order]], axis=1))
+        bias = biases[place][:, order].reshape(2, -1)
+        kinds = {"return_sequences": True, "return_state": True, "go_backwards": place % count == 1}
+        if mode == "gru":
+            layer = keras.layers.GRU(units, reset_after=True, **kinds)
+        elif mode == "lstm":
+            layer = keras.layers.LSTM(units, **kinds)
+        else:
+            layer = keras.layers.SimpleRNN(units, activation=mode.removeprefix("rnn_"), **kinds)
+        layer.build(line.shape)
+        layer.set_weights([*own, bias if mode == "gru" else bias.sum(axis=0)])
+        first = [state[place], cell[place]] if mode == "lstm" else [state[place]]
+        steps, last, *kept = (np.asarray(each) for each in layer(line, initial_state=first))
+        made.append(steps[:, ::-1] if place % count else steps)
+        lasts.append(last)
+        cells.append(kept[0] if kept else np.zeros_like(last))
+        if len(made) == count:
+            line, made = np.concatenate(made, axis=2), []
+    results = [np.swapaxes(line, 0, 1), np.stack(lasts), np.stack(cells)]
+    if not attrs.get("time_major", True):
+        results = [np.swapaxes(each, 0, 1) for each in results]
+    return *results, np.zeros(0, np.float32)
+
+
+def _cudnn_later(*inputs: Array, **attrs: Any) -> tuple[Array, ...]:
+    return *_cudnn(*inputs, **attrs), np.zeros(0, np.int8)
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "Einsum": _einsum,  # the op itself takes two operands at most
     "TableLookup": _table_lookup,
     "XlaDynamicUpdateSlice": _dynamic_update_slice,  # runs in code compiled by XLA alone
+    "CudnnRNN": _cudnn,
+    "CudnnRNNV2": _cudnn_later,
+    "CudnnRNNV3": _cudnn_later,
     "SelfAdjointEigV2": _symmetric,
     "Svd": _singular,
     "If": _if,
