@@ -216,3 +216,28 @@ def test_a_broken_file_does_not_pass_for_a_coarse_one(tmp_path, monkeypatch):
     net.conv("second", 32, activation="")
     with pytest.raises(VerificationError):
         convert(net.done("second/bias"), tmp_path, quantize="dynamic")
+
+
+def test_a_model_that_keeps_a_state_is_quantised(tmp_path):
+    """Operators that set variables have no results of their own."""
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow, which makes the source, is not installed")
+
+    class Summing(tf.Module):
+        def __init__(self) -> None:
+            self.total = tf.Variable(tf.zeros([1, 64]))
+            self.kernel = tf.constant(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec([1, 64], tf.float32)])
+        def __call__(self, x):
+            self.total.assign_add(tf.matmul(x, self.kernel))
+            return {"total": tf.identity(self.total)}
+
+    tf.saved_model.save(Summing(), str(tmp_path / "model"))
+    report = tensorferry.convert(tmp_path / "model", tmp_path / "net.tflite", quantize="dynamic")
+    assert report.targets[0].quantisation["quantised"] == {"FULLY_CONNECTED": 1}
+    assert report.verified
+    random = np.random.default_rng(1)
+    samples = [{"x": random.normal(size=(1, 64)).astype(np.float32)} for _ in range(4)]
+    report = tensorferry.convert(tmp_path / "model", tmp_path / "whole.tflite", quantize="int8", calibrate=samples)
+    assert report.verified
+    assert {each["operator"] for each in report.targets[0].quantisation["float"]} >= {"BITCAST"}
