@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tensorferry
-from tensorferry.errors import OptionError
+from tensorferry.errors import FerryError, OptionError, VerificationError
 from tensorferry.report import Report
 from tensorferry.runtimes import tfjs
 
@@ -295,3 +295,50 @@ def test_real_models(name: str, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "web" / "model.json").read_text())
     assert document["format"] == "layers-model"
     assert document["modelTopology"]["model_config"]["class_name"] == REAL[name]
+
+
+# -- configs that no Keras wrote -----------------------------------------------------------------------------------
+
+
+_ODD = (None, 0, -1, 7, 2**40, math.nan, math.inf, "", "relu", "causal", "toString", [], [1], [[1, 2], [3, 4]], {}, True)
+
+
+def _leaves(given: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    pairs = given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ()
+    return [path, *(leaf for key, each in pairs for leaf in _leaves(each, (*path, key)))]
+
+
+def test_spoilt_configs_are_written_right_or_refused(tmp_path: Path) -> None:
+    """Whatever a config says: an error of ours, a graph-model, or a layers-model of the same numbers."""
+    x = keras.Input((8, 8, 3), name="x")
+    y = layers.Conv2D(4, 3, strides=2, activation="hard_silu", name="conv")(x)
+    y = layers.BatchNormalization(name="norm")(layers.PReLU(shared_axes=[1, 2], name="slopes")(y))
+    y = layers.Reshape((9, 4), name="steps")(layers.ZeroPadding2D(((0, 0), (0, 0)), name="pad")(y))
+    y = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both")(
+        layers.Conv1D(4, 2, padding="causal", name="past")(y)
+    )
+    y = layers.Subtract(name="less")([layers.Dropout(0.1, name="drop")(y), y * 2.0])
+    model = keras.Model(x, layers.Dense(2, name="y")(layers.GlobalMaxPooling1D(name="top")(y)))
+    save(model, tmp_path / "net.keras")
+    model.save_weights(tmp_path / "net.weights.h5")
+    whole, random = json.loads(model.to_json()), np.random.default_rng(3)
+    places = [path for path in _leaves(whole) if path and path[-1] not in ("module", "registered_name")]
+    written = {"layers-model": 0, "graph-model": 0, "refused": 0}
+    for number in range(25):
+        spoilt = json.loads(json.dumps(whole))
+        place = places[random.integers(len(places))]
+        inner = spoilt
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = _ODD[random.integers(len(_ODD))]
+        (tmp_path / "net.json").write_text(json.dumps(spoilt))
+        folder = tmp_path / f"web{number}"
+        try:
+            tensorferry.convert(tmp_path / "net.weights.h5", folder, to="tfjs-layers", architecture=tmp_path / "net.json")
+        except FerryError as error:
+            assert not isinstance(error, VerificationError), (place, inner[place[-1]], error)
+            assert not folder.exists()
+            written["refused"] += 1
+        else:
+            written[json.loads((folder / "model.json").read_text())["format"]] += 1
+    assert written["layers-model"] > 4 and written["refused"] > 2, written

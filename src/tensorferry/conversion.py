@@ -470,7 +470,7 @@ def _format(origin: Origin) -> str:
 def _target_facts(target: PathLike, kind: Kind, written: Delivered, outcome: Check) -> TargetFacts:
     return TargetFacts(
         path=str(target),
-        kind=kind,
+        kind=written.kind or kind,
         bytes=written.size,
         files=written.files,
         operators=dict(written.operators),

@@ -36,6 +36,7 @@ from tensorferry.writers.savedmodel import write_savedmodel
 from tensorferry.writers.stages import StagedPrefix, StagedTree
 from tensorferry.writers.tfjs import write_tfjs
 from tensorferry.writers.tfjs_quantised import Reduction, WeightRule
+from tensorferry.writers.tfjs_weights import NARROWED
 from tensorferry.writers.tflite import write_program
 from tensorferry.writers.tflite_metadata import Card, Described, append_files, describe_program, read_labels
 from tensorferry.writers.tflite_program import make_program
@@ -47,7 +48,10 @@ WEB = ("tfjs", "tfjs-layers")
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a writer says of its target. `custom`: operators that a plain runtime lacks; `runtime`: the oldest that loads it."""
+    """What a writer says of its target. `custom`: operators that a plain runtime lacks; `runtime`: the oldest that loads it.
+
+    `kind`: what it became, where that is not what was asked for.
+    """
 
     size: int
     files: tuple[str, ...]
@@ -56,6 +60,7 @@ class Delivered:
     notices: tuple[str, ...] = ()
     runtime: str = ""
     quantised: Quantised | WebQuantised | None = None
+    kind: Kind | None = None
 
 
 @dataclass(slots=True)
@@ -259,7 +264,7 @@ def _deliver_layers(work: Work, stage: Stage) -> Delivered:
             obstacle = str(error)
     delivered = deliver(work, stage, "tfjs")
     notice = f"written as a graph-model, which a page loads with tf.loadGraphModel, not as a layers-model: {obstacle}"
-    return replace(delivered, notices=(notice, *delivered.notices))
+    return replace(delivered, notices=(notice, *delivered.notices), kind="tfjs")
 
 
 _LOADS = "a page loads it with tf.loadLayersModel"
@@ -268,7 +273,13 @@ _LOADS = "a page loads it with tf.loadLayersModel"
 def _tell_options(net: Net, work: Work) -> list[str]:
     """What becomes of options that layers know little of, and of what only acts in training."""
     options = work.options
-    said = [tell_layers(net)] if options.keep_names else []
+    narrowed = [port for port in work.source.inputs if port.value.dtype in NARROWED]
+    said = [
+        f"TensorFlow.js has no {port.value.dtype}: {NARROWED[port.value.dtype]} is used for input '{port.name}'"
+        for port in narrowed
+    ]
+    if options.keep_names:
+        said.append(tell_layers(net))
     if acts_in_training(work.source.facts.tree):
         said.append("regularisers and constraints are left out: they only act in training")
     return said + _tell_unused(options, "tfjs-layers")

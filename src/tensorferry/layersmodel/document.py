@@ -11,8 +11,12 @@ from typing import Any
 
 from tensorferry import __version__
 from tensorferry.layersmodel.records import Net, Ref, WebLayer
+from tensorferry.ops.spec import Declined
 from tensorferry.writers.tfjs_quantised import Quantised, Reduction, Surroundings, quantise_weights
 from tensorferry.writers.tfjs_weights import ShardWriter, Weight, plan_weight, shard_names
+
+_MOST_LOOKS = 2_000_000
+"""Times that calls may be looked at until all are made; what needs more would keep a page busy as well."""
 
 _FORM = "tfjs-layers 4.22.0"
 """Whose configs these are; what tfjs-layers itself writes as `keras_version`."""
@@ -41,7 +45,7 @@ def write_layers_model(
 ) -> LayersFacts:
     """Write the model into an existing folder; parameters as of `write_tfjs`, `producer` is the program that made the source.
 
-    Raises Declined for a weight that TensorFlow.js cannot hold, before anything is written.
+    Raises Declined for a weight or a number that the file cannot hold, before anything is written.
     """
     quantised = Quantised(list(_weights(net)))
     if reduction is not None:
@@ -50,11 +54,6 @@ def write_layers_model(
     weights = quantised.weights
     total = sum(weight.nbytes for weight in weights)
     shards = shard_names(total, shard_size)
-    with ShardWriter(folder, shards, shard_size) as writer:
-        for weight in weights:
-            for piece in weight.chunks():
-                writer.write(piece)
-            weight.tensor.release()
     document = {
         "format": "layers-model",
         "generatedBy": producer or f"tensorferry {__version__}",
@@ -63,7 +62,15 @@ def write_layers_model(
         "weightsManifest": [{"paths": shards, "weights": [weight.entry for weight in weights]}],
         **({"userDefinedMetadata": dict(metadata)} if metadata else {}),
     }
-    text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+    try:
+        text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (ValueError, TypeError) as error:
+        raise Declined("a layer's config holds a number that JSON does not have") from error
+    with ShardWriter(folder, shards, shard_size) as writer:
+        for weight in weights:
+            for piece in weight.chunks():
+                writer.write(piece)
+            weight.tensor.release()
     (folder / "model.json").write_bytes(text)
     counts = Counter(layer.class_name for layer in net.everything() if layer.class_name != "InputLayer")
     layers = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
@@ -89,7 +96,7 @@ def _describe(net: Net) -> dict[str, Any]:
     numbers = _number_calls(net)
 
     def reference(ref: Ref) -> list[Any]:
-        return [ref.layer.name, numbers[ref.layer].index(ref.call) + ref.layer.first, ref.output]
+        return [ref.layer.name, numbers[ref.layer][ref.call] + ref.layer.first, ref.output]
 
     layers = [
         {
@@ -131,19 +138,24 @@ def _config_of(layer: WebLayer) -> Any:
     return {"name": layer.name, **layer.config}
 
 
-def _number_calls(net: Net) -> dict[WebLayer, list[int]]:
-    """For each layer its calls in the order in which tfjs-layers makes them.
+def _number_calls(net: Net) -> dict[WebLayer, dict[int, int]]:
+    """For each layer its calls and the numbers that they get: tfjs-layers counts them in the order in which it makes them.
 
     It goes over the layers again and again and makes each call whose inputs are there, so a later call may come first.
     """
-    made: dict[WebLayer, list[int]] = {layer: [] for layer in net.layers}
+    made: dict[WebLayer, dict[int, int]] = {layer: {} for layer in net.layers}
     waiting = {layer: list(range(len(layer.calls))) for layer in net.layers}
+    looked = 0
     while any(waiting.values()):
-        before = sum(map(len, waiting.values()))
-        for layer in net.layers:
-            for number in list(waiting[layer]):
+        looked += sum(map(len, waiting.values()))
+        if looked > _MOST_LOOKS:
+            raise Declined("its layers call each other in turn too often for TensorFlow.js to load them")
+        for layer, numbers in waiting.items():
+            left = []
+            for number in numbers:
                 if all(ref.call in made[ref.layer] for ref in layer.calls[number]):
-                    made[layer].append(number)
-                    waiting[layer].remove(number)
-        assert sum(map(len, waiting.values())) < before, "the layers wait for each other"
+                    made[layer][number] = len(made[layer])
+                else:
+                    left.append(number)
+            waiting[layer] = left
     return made

@@ -12,7 +12,7 @@ from tensorferry.layersmodel import registry
 from tensorferry.layersmodel.masks import Masks
 from tensorferry.layersmodel.records import Lacking, Net, Ref, WebLayer, call
 from tensorferry.layersmodel.site import Site
-from tensorferry.ops.spec import Declined
+from tensorferry.ops.spec import MISFITS, Declined
 from tensorferry.readers.keras.building import port_shape, port_type
 from tensorferry.readers.keras.description import KerasModel, Layer, TensorRef, flatten, replace_leaves
 from tensorferry.readers.keras.walking import order_calls
@@ -78,8 +78,9 @@ class Translation:
         try:
             found = self._nested(site, path) if site.layer.model is not None else self._plain(site)
             found = [found] if isinstance(found, Ref) else found
-        except (Lacking, SourceError) as error:
-            obstacle = Obstacle(path, site.layer.class_name, str(error))
+        except (Lacking, SourceError, *MISFITS) as error:
+            odd = not isinstance(error, Lacking | SourceError)
+            obstacle = Obstacle(path, site.layer.class_name, "its config is not as Keras writes it" if odd else str(error))
             if obstacle not in self.obstacles:
                 self.obstacles.append(obstacle)
             stand_in = WebLayer("", {}, "")

@@ -24,12 +24,16 @@ def window(site: Site, rank: int, *, grouped: bool = False) -> dict[str, Any]:
         raise Lacking("Keras 1 kept its kernel in another order")
     if site.config.integer("groups", 1) != 1 and not grouped:
         raise Lacking("its channels are in groups")
+    sizes = list(site.config.integers("kernel_size", rank))
+    kernel = next(iter(site.weights("kernel", "depthwise_kernel").values()))
+    if list(kernel.shape[:rank]) != sizes or len(kernel.shape) != rank + 2:
+        raise Lacking("its kernel is of another size than its config says")
     return {
-        "kernel_size": list(site.config.integers("kernel_size", rank)),
+        "kernel_size": sizes,
         "strides": list(site.config.integers("strides", rank, default=1)),
         "padding": site.config.text("padding", "valid", among=("valid", "same", "causal")),
         "dilation_rate": list(site.config.integers("dilation_rate", rank, default=1)),
-        "use_bias": site.config.flag("use_bias", True),
+        "use_bias": "bias" in site.weights("bias"),
         "data_format": "channels_last",
     }
 
@@ -41,8 +45,10 @@ def convolution(site: Site) -> Ref:
     own, rest = curves.own_and_rest(site)
     if rank == 2 and site.config.integer("groups", 1) == site.shape()[-1] != 1:
         return rest(_by_channel(site, own))
-    config = {"filters": site.config.integer("filters"), **window(site, rank), "activation": own}
     weights = site.weights("kernel", "bias")
+    config = {"filters": weights["kernel"].shape[-1], **window(site, rank), "activation": own}
+    if weights["kernel"].shape[-2] != site.shape()[-1]:
+        raise Lacking("its channels are in groups")
     if config["padding"] == "causal":
         config, weights = _causal(config, weights)
     if rank == 3 and set(config["dilation_rate"]) != {1} and set(config["strides"]) != {1}:
@@ -90,7 +96,8 @@ def depthwise_row(site: Site) -> Ref:
 
 
 def _depthwise(site: Site, rank: int) -> dict[str, Any]:
-    config = {**window(site, rank), "depth_multiplier": site.config.integer("depth_multiplier", 1)}
+    multiplier = site.weights("depthwise_kernel")["depthwise_kernel"].shape[-1]
+    config = {**window(site, rank), "depth_multiplier": multiplier}
     if set(config.pop("dilation_rate")) != {1}:
         raise Lacking("it is dilated, which TensorFlow.js' depthwise layer ignores")
     return config
@@ -116,7 +123,10 @@ def separable_row(site: Site) -> Ref:
 
 
 def _separable(site: Site, rank: int) -> dict[str, Any]:
-    more = {"filters": site.config.integer("filters"), "depth_multiplier": site.config.integer("depth_multiplier", 1)}
+    more = {
+        "filters": site.weights("pointwise_kernel")["pointwise_kernel"].shape[-1],
+        "depth_multiplier": site.weights("depthwise_kernel")["depthwise_kernel"].shape[-1],
+    }
     return {**window(site, rank), **more}
 
 
@@ -141,7 +151,7 @@ def transposed_row(site: Site) -> Ref:
 
 
 def _transposed(site: Site, rank: int) -> dict[str, Any]:
-    config = {"filters": site.config.integer("filters"), **window(site, rank)}
+    config = {"filters": site.weights("kernel")["kernel"].shape[-2], **window(site, rank)}
     if set(config.pop("dilation_rate")) != {1} or site.config.get("output_padding") is not None:
         raise Lacking("it is dilated, or its output is padded")
     return config

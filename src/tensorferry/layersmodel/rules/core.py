@@ -13,8 +13,9 @@ from tensorferry.tensor import TransposedTensor
 @rule("Dense", masks=True)
 def dense(site: Site) -> Ref:
     own, rest = curves.own_and_rest(site)
-    config = {"units": site.config.integer("units"), "activation": own, "use_bias": site.config.flag("use_bias", True)}
-    return rest(site.main("Dense", config, site.weights("kernel", "bias")))
+    weights = site.weights("kernel", "bias")
+    config = {"units": weights["kernel"].shape[-1], "activation": own, "use_bias": "bias" in weights}
+    return rest(site.main("Dense", config, weights))
 
 
 @rule("Embedding", integers=True)

@@ -42,9 +42,9 @@ def _stepping(site: Site) -> dict[str, Any]:
 
 def _cell(site: Site, kind: str) -> dict[str, Any]:
     config = {
-        "units": site.config.integer("units"),
+        "units": site.weights("recurrent_kernel")["recurrent_kernel"].shape[0],
         "activation": curves.named(site, default="tanh"),
-        "use_bias": site.config.flag("use_bias", True),
+        "use_bias": "bias" in site.weights("bias"),
         **{key: site.config.number(key, 0.0) for key in ("dropout", "recurrent_dropout")},
     }
     if kind != "SimpleRNN":

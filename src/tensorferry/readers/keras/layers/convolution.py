@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorferry.errors import SourceError
 from tensorferry.ir import Value
 from tensorferry.readers.keras.activations import activate
 from tensorferry.readers.keras.building import Builder, Size
@@ -180,10 +181,16 @@ def spread(build: Builder, size: Size, length: int, stride: int, padding: str, m
     return build.plus(build.times(build.plus(size, -1), stride), length - before + more)
 
 
+_MOST_DILATED = 1 << 28
+"""Elements of a kernel between whose places zeros are put."""
+
+
 def dilated(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
     """The kernel with zeros between its places, which convolves as a dilated one does."""
     array = kernel.array()
     places = [(size - 1) * rate + 1 for size, rate in zip(array.shape, dilations, strict=False)]
+    if min(dilations) < 1 or math.prod((*places, *array.shape[len(places) :])) > _MOST_DILATED:
+        raise SourceError(f"a kernel of {list(array.shape)} cannot be dilated by {list(dilations)}", why="it would be too large")
     full = np.zeros([*places, *array.shape[len(places) :]], array.dtype)
     full[tuple(slice(None, None, rate) for rate in dilations)] = array
     return ArrayTensor(full)

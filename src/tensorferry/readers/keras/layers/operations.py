@@ -59,6 +59,8 @@ def two(build: Builder, op: str, one: Any, other: Any) -> Value:
 
 def pair(build: Builder, one: Any, other: Any) -> tuple[Value, Value]:
     """Two operands of one type: numbers take that of the tensor, whole numbers beside floats become floats."""
+    if not isinstance(one, Value) and not isinstance(other, Value):
+        raise build.unsupported("it computes with numbers alone")
     if not isinstance(one, Value):
         other, one = pair(build, other, one)
         return one, other
