@@ -12,8 +12,8 @@ import tensorferry
 from small_graphs import v1
 from tensorferry import ops
 from tensorferry.ir import Graph, Port
-from tensorferry.passes.empty_batches import FILLED, fill_empty_batches
-from tensorferry.runtimes import litert
+from tensorferry.passes.empty_batches import FILLED, fill_empty_batches, fill_empty_reductions
+from tensorferry.runtimes import litert, tfjs
 from tensorferry.tensor import DType
 
 KERNEL = np.linspace(-1, 1, 3 * 3 * 2 * 4, dtype=np.float32).reshape(3, 3, 2, 4)
@@ -87,3 +87,35 @@ def test_one_image_more_from_the_first_window_to_the_last() -> None:
 @pytest.mark.parametrize("batch", ["n", 3])
 def test_batches_that_are_given_stay_as_they_are(batch) -> None:
     assert fill_empty_batches(chain(batch, finds=False)) == 0
+
+
+REDUCTIONS = {"max": tf.reduce_max, "min": tf.reduce_min, "sum": tf.reduce_sum, "prod": tf.reduce_prod}
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.int32])
+def test_nothing_found_is_reduced_to_the_neutral_element(dtype, tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph:
+        rows, mask = v1.placeholder(dtype, (4, 3), "rows"), v1.placeholder(tf.bool, (4,), "mask")
+        chosen = tf.boolean_mask(rows, mask)
+        for name, reduce in REDUCTIONS.items():
+            tf.identity(reduce(chosen, 0), name=f"{name}_along")
+            tf.identity(reduce(chosen), name=f"{name}_of_all")
+        names = [f"{name}_{how}" for name in REDUCTIONS for how in ("along", "of_all")]
+        (tmp_path / "source.pb").write_bytes(graph.as_graph_def().SerializeToString())
+        tensorferry.convert(tmp_path / "source.pb", [tmp_path / "js"], outputs=names, verify=False)
+        numbers = np.array([[3, -1, 2], [-5, 4, 0], [1, 1, 7], [2, 2, -2]], dtype.as_numpy_dtype)
+        with v1.Session(graph=graph) as session, tfjs.Session(backend="auto") as web:
+            for each in ([1, 0, 1, 1], [0, 0, 0, 0]):
+                feeds = {"rows": numbers, "mask": np.array(each, bool)}
+                wanted = session.run([f"{name}:0" for name in names], {f"{name}:0": array for name, array in feeds.items()})
+                given = web.run(tmp_path / "js", feeds).outputs
+                for name, expected in zip(names, wanted, strict=True):
+                    np.testing.assert_array_equal(given[name], expected, err_msg=name)
+
+
+def test_reductions_of_what_is_given_stay_as_they_are() -> None:
+    graph = Graph("graph")
+    images = ops.add(graph, "Placeholder", (), {"dtype": DType.FLOAT32, "shape": ("n", "?")}, name="images").output
+    largest = ops.add(graph, "Max", (images, graph.constant(np.array([1], np.int32), "axis")), name="largest").output
+    graph.inputs, graph.outputs = [Port("images", images)], [Port("largest", largest)]
+    assert fill_empty_reductions(graph) == 0

@@ -20,7 +20,7 @@ from tensorferry.passes.dead_nodes import remove_dead_nodes, remove_unneeded_cap
 from tensorferry.passes.dilation import fuse_dilated_convolution
 from tensorferry.passes.dropout import remove_dropout
 from tensorferry.passes.duplicates import merge_duplicate_constants, merge_duplicate_nodes
-from tensorferry.passes.empty_batches import fill_empty_batches
+from tensorferry.passes.empty_batches import fill_empty_batches, fill_empty_reductions
 from tensorferry.passes.expansion import expand_for_target
 from tensorferry.passes.first_states import settle_open_states
 from tensorferry.passes.flattening import join_mask_reshapes, join_reshapes, lift_products, permute_flattened_weights, sink_reshapes
@@ -129,7 +129,7 @@ def _finishing(target: str) -> tuple[Group, ...]:
     only_there = on_tflite if target == "tflite" else (join_reshapes,)
     states = (settle_open_states, fill_empty_batches) if target == "tflite" else ()
     return (
-        Group("types", (narrow_types(target),)),
+        Group("types", (narrow_types(target), *((fill_empty_reductions,) if target == "tfjs" else ()))),
         Group(
             "expand",
             (split_complex, expand_for_target(target), remove_identities, refine_types, fold_shape_arithmetic, fold_constants),
