@@ -118,7 +118,9 @@ def _places_examples() -> Iterator[Example]:
 
 
 def _infer_rows(node: Node) -> list[Typed]:
-    return [Typed(node.inputs[0].dtype, tuple(node["shape"]))]
+    """One row of each input; the attribute `shape` says the same, or nothing in a graph that left it to them."""
+    shape = node.inputs[0].shape
+    return [Typed(node.inputs[0].dtype, None if not shape else (len(node.inputs), *shape[1:]))]
 
 
 def _expand_rows(graph: Graph, node: Node) -> bool:
@@ -157,7 +159,6 @@ SPECS = (
     ),
     OpSpec(
         name="ParallelConcat",
-        attrs={"shape": ()},
         infer=_infer_rows,
         evaluate=lambda _node, *rows: np.concatenate(rows),
         expand=_expand_rows,

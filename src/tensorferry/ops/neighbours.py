@@ -100,9 +100,9 @@ def _anything_left(steps: Expansion, values: list[Value]) -> Value:
 def _take_best(steps: Expansion, values: list[Value]) -> list[Value]:
     count, left, kept, overlaps, most, limit = values
     best = steps.make("ArgMax", left, np.int32(0), output_type=DType.INT32)
-    row = steps.make("GatherV2", overlaps, best, np.int32(0))
+    column = steps.make("GatherV2", overlaps, best, np.int32(1))  # what the others say of it: the matrix may not be symmetric
     places = steps.make("Range", np.int32(0), steps.make("Size", left, out_type=DType.INT32), np.int32(1))
-    struck = steps.make("LogicalOr", steps.make("Greater", row, limit), steps.make("Equal", places, best))
+    struck = steps.make("LogicalOr", steps.make("Greater", column, limit), steps.make("Equal", places, best))
     numbers = steps.make("Range", np.int32(0), most, np.int32(1))
     chosen = steps.make("SelectV2", steps.make("Equal", numbers, count), best, kept)
     return [steps.make("AddV2", count, np.int32(1)), steps.make("SelectV2", struck, _NOTHING, left), chosen, overlaps, most, limit]
@@ -116,6 +116,7 @@ def _told_examples() -> Iterator[Example]:
     for most, note in ((3, "three at most"), (20, "as many as there are")):
         yield Example((overlaps, scores, np.array(most, np.int32), *limits), constants=(2, 3, 4), note=note)
     yield Example((overlaps, scores, np.array(4, np.int32), *limits), note="computed limits")
+    yield Example((half, scores, np.array(20, np.int32), *limits), constants=(2, 3, 4), note="not symmetric")
 
 
 SPECS = (

@@ -92,14 +92,18 @@ def _narrow_node(graph: Graph, node: Node, rules: Mapping[DType, DType], told: C
     attrs = {key: _narrowed(attribute, rules) for key, attribute in node.attrs.items()}
     changed = any(attrs[key] is not node.attrs[key] for key in attrs)
     node.attrs = attrs
-    inferred = infer_known(node)
+    before, inferred = [value.dtype for value in node.outputs], infer_known(node)
     for value, typed in zip(node.outputs, inferred, strict=True):
         wanted = rules.get(typed.dtype, typed.dtype)
-        if value.dtype in rules:
-            told[value.dtype, rules[value.dtype]] += 1
-            changed = True
         if wanted is not value.dtype:
             value.retype(Typed(wanted, value.shape, value.content))
+    for value, typed in zip(node.outputs, infer_known(node), strict=True):
+        if typed.dtype is not value.dtype:  # an op that has no other type, and which the target has not
+            value.retype(Typed(typed.dtype, value.shape, value.content))
+    for old, value in zip(before, node.outputs, strict=True):
+        if old in rules and value.dtype is not old:
+            told[old, rules[old]] += 1
+            changed = True
     return int(changed)
 
 
