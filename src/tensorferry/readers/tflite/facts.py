@@ -14,6 +14,9 @@ from tensorferry.wire import tflite_metadata
 _MOST_METADATA = 16 << 20
 """Tables of metadata up to this size are taken apart."""
 
+_UNREAD = "there is some"
+"""Stands for metadata until somebody looks."""
+
 _MOST_SHOWN = 1 << 12
 """Metadata up to this size is shown if it is text; of other only the size is told."""
 
@@ -30,6 +33,8 @@ def describe_file(facts: Facts, model: LiteModel, chosen: SignatureRecord | None
         )
         for each in model.signatures
     ]
+    if tflite_metadata.BUFFER in model.metadata:
+        facts.metadata[tflite_metadata.BUFFER] = _UNREAD
     facts.details.append(lambda facts: _look_inside(facts, model))
 
 
@@ -60,6 +65,7 @@ def _look_inside(facts: Facts, model: LiteModel) -> None:
     for record in model.subgraphs():
         name = record.name or f"subgraph {record.number}"
         facts.functions.append(FunctionFact(name, len(record.operators), len(record.inputs), len(record.outputs)))
+    facts.metadata.pop(tflite_metadata.BUFFER, None)
     facts.assets = {**facts.assets, **appended_files(model.file)}
     for name, stretch in model.metadata.items():
         if name == tflite_metadata.BUFFER and stretch is not None and stretch.length <= _MOST_METADATA:
