@@ -106,6 +106,7 @@ def test_weights_in_fewer_bits(saved: Path) -> None:
 def test_what_changes_the_model_makes_a_graph_model(saved: Path, options: dict[str, Any], said: str) -> None:
     report, document = convert(saved, **options)
     assert document["format"] == "graph-model" and report.verified
+    assert report.targets[0].kind == "tfjs"
     assert f"not as a layers-model: {said} changes the model" in "\n".join(report.targets[0].notices)
 
 
@@ -342,3 +343,14 @@ def test_spoilt_configs_are_written_right_or_refused(tmp_path: Path) -> None:
         else:
             written[json.loads((folder / "model.json").read_text())["format"]] += 1
     assert written["layers-model"] > 4 and written["refused"] > 2, written
+
+
+def test_the_command_line_knows_the_kind() -> None:
+    from click.testing import CliRunner  # noqa: PLC0415
+
+    from tensorferry.cli import app  # noqa: PLC0415
+    from tensorferry.options import TARGETS  # noqa: PLC0415
+
+    said = CliRunner().invoke(app, ["convert", "--help"]).output.replace("\n", " ")
+    listed = " ".join(said.split())
+    assert all(kind in listed for kind in TARGETS)

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     metavar="KINDS",
-    help="Kind of the targets if their names do not tell (a SavedModel's never does), or one for each, in their order: "
-    "tflite, tfjs, graphdef, graphdef-text, savedmodel, checkpoint, npz.",
+    help="Kind of the targets if their names do not tell (a folder alone is tfjs), or one for each, in their order: "
+    "tflite, tfjs, tfjs-layers, graphdef, graphdef-text, savedmodel, checkpoint, npz.",
 )
 @click.option("--allow-custom", is_flag=True, help="Pass ops that a target lacks on under their names, for a runtime of yours.")
 @click.option("--allow-select", is_flag=True, help="Write ops that TensorFlow Lite lacks as Select (Flex) operators.")
