@@ -200,6 +200,17 @@ def test_each_head_gets_its_own_labels(tmp_path):
     assert sorted(zipfile.ZipFile(tmp_path / "net.tflite").namelist()) == names
 
 
+def test_metadata_of_a_source_is_not_lost_in_silence(tmp_path):
+    path = write(tmp_path)
+    told = "the source's metadata is not carried over"
+    report = tensorferry.convert(path, [tmp_path / "again.tflite", tmp_path / "again.pb"], verify=False)
+    assert [any(notice.startswith(told) for notice in target.notices) for target in report.targets] == [True, False]
+    report = tensorferry.convert(path, tmp_path / "again.tflite", verify=False, author="somebody else")
+    assert not any(notice.startswith(told) for notice in report.targets[0].notices)
+    report = tensorferry.convert(source(tmp_path), tmp_path / "plain.tflite", verify=False)
+    assert not any(notice.startswith(told) for notice in report.targets[0].notices)
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 
 

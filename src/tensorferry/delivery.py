@@ -129,6 +129,8 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     if work.options.keep_names:
         said.append(tell_names(work.source, graph, public=kind != "tflite"))
     said += _tell_unused(work.options, kind)
+    if kind == "tflite" and tflite_metadata.BUFFER in work.source.facts.metadata and not card_of(work.options):
+        said.append("the source's metadata is not carried over: give its labels and the rest anew (--labels, --mean, --std, ...)")
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
