@@ -28,7 +28,8 @@ Written by `make bench-ops`; do not edit. Each case is a graph of one or a few T
 run by TensorFlow itself: its outputs are what is expected. The graph then goes through TensorFlow's own converters and through
 Tensorferry, the results run in LiteRT (XNNPACK where it can) and in TensorFlow.js (Node; wasm, and the plain backend where wasm
 cannot run the model), and every output is compared: shapes, kinds of types, integers, booleans and strings exactly, floating point
-within 1e-3 of the value and 1e-4 absolute (half precision: and four of its steps). Of random ops types and shapes are compared.
+within 1e-3 of the value and 1e-4 absolute (half precision: and four of its steps; float64 beyond float32: infinity). Where a target
+has no uint32, the bits of its int32 are compared. Of random ops types and shapes are compared.
 Where a graph leaves the first size of its inputs open, the same file is run with twice that size as well.
 
 "ok" means converted, ran, and equal. TFLiteConverter runs with its builtins only, from the concrete function, or from the session
