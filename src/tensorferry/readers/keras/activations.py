@@ -140,7 +140,7 @@ def sparsemax(build: Builder, value: Value, axis: int = -1) -> Value:
     axis = build.axis(value, axis)
     order = [each for each in range(rank) if each != axis] + [axis]
     turned = value if axis == rank - 1 else build.transpose(value, order)
-    count = build.size(turned, rank - 1)
+    count = build.bounded(build.size(turned, rank - 1))
     ranked = build.add("TopKV2", (turned, build.constant(count, name="k")))
     sums = build.add("Cumsum", (ranked, build.constant(rank - 1, name="axis")))
     places = build.constant([float(place + 1) for place in range(count)], value.dtype, "places")

@@ -56,7 +56,9 @@ class Builder:
         array = np.asarray(value)
         if dtype is None:
             dtype = self.dtype if array.dtype.kind == "f" else DType.INT32 if array.dtype.kind in "iu" else DType.of(array)
-        return self.graph.constant(array.astype(dtype.numpy), f"{self.scope}/{name}", origin=self._origin())
+        with np.errstate(all="ignore"):  # a number too large for a float is infinite
+            array = array.astype(dtype.numpy)
+        return self.graph.constant(array, f"{self.scope}/{name}", origin=self._origin())
 
     def number(self, value: float, like: Value, name: str = "const") -> Value:
         """A scalar of the type of another value."""
@@ -262,6 +264,12 @@ class Builder:
         if isinstance(found, str):
             raise self.unsupported(f"the size of axis {axis} of its input is open")
         return found
+
+    def bounded(self, count: int, most: int = 1 << 22) -> int:
+        """A count of what is made here because the config says so. SourceError where it is none of a real model."""
+        if not 0 <= count <= most:
+            raise self.unsupported(f"it asks for {count} elements or parts, where {most} are the most that are made")
+        return count
 
     def axis(self, value: Value, axis: int) -> int:
         """A counted axis, from 0 on. SourceError outside of the value's axes."""

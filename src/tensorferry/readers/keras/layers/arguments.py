@@ -58,7 +58,8 @@ def array(build: Builder, given: Any) -> Array:
     """A constant argument: numbers in lists, or an object that holds them with their type."""
     config = given.get("config") if isinstance(given, Mapping) else None
     if isinstance(config, Mapping) and "value" in config:
-        return np.asarray(config["value"]).astype(element_type(build, config.get("dtype", "float32")).numpy)
+        with np.errstate(all="ignore"):
+            return np.asarray(config["value"]).astype(element_type(build, config.get("dtype", "float32")).numpy)
     made = np.asarray(given, object) if _holds_text(given) else np.asarray(given)
     if made.dtype.kind not in "fiubO" or (made.dtype.kind == "O" and not _holds_text(given)):
         raise build.unsupported(f"its argument {str(given)[:40]} is no tensor", EXPORT)
@@ -67,7 +68,10 @@ def array(build: Builder, given: Any) -> Array:
         whole = np.empty(len(flat), object)
         whole[:] = flat
         return whole.reshape(made.shape)
-    return made.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}[made.dtype.kind])
+    if made.dtype.kind in "iu" and made.size and not -(2**31) <= int(made.min()) <= int(made.max()) < 2**31:
+        return made.astype(np.int64)
+    with np.errstate(all="ignore"):  # a number too large for a float is infinite
+        return made.astype({"f": np.float32, "i": np.int32, "u": np.int32, "b": bool}[made.dtype.kind])
 
 
 def _holds_text(given: Any) -> bool:

@@ -201,7 +201,7 @@ def _spread_unknown(build: Builder, words: Vocabulary, x: Value, found: Value) -
 
 def _weights(build: Builder, words: Vocabulary) -> Value:
     """How rare each token is; tokens that are not known get the mean, tokens to come nothing."""
-    made = np.zeros(words.depth)
+    made = np.zeros(build.bounded(words.depth, 1 << 26))
     role = next((each for each in build.layer.weights if each.endswith("idf_weights")), None)
     if role is not None:
         kept = build.tensor(role).array().reshape(-1)[: words.depth]

@@ -73,7 +73,7 @@ def unstack(build: Builder, value: Value, num: Any = None, axis: Any = 0) -> lis
     """Apart along an axis that is gone then."""
     place = build.axis(value, integer(build, axis))
     count = build.size(value, place) if num is None else integer(build, num)
-    return build.add_all("Unpack", (value,), {"num": count, "axis": place})
+    return build.add_all("Unpack", (value,), {"num": build.bounded(count, 1 << 16), "axis": place})
 
 
 @function("split", ignored=("num",))
@@ -81,7 +81,9 @@ def split(build: Builder, value: Value, num_or_size_splits: Any, axis: Any = 0) 
     """Equal parts of an axis, or parts of given sizes."""
     place = build.axis(value, integer(build, axis))
     if isinstance(num_or_size_splits, int):
-        return build.add_all("Split", (build.constant(place, name="axis"), value), {"num_split": num_or_size_splits})
+        return build.add_all(
+            "Split", (build.constant(place, name="axis"), value), {"num_split": build.bounded(num_or_size_splits, 1 << 16)}
+        )
     sizes = integers(build, num_or_size_splits)
     operands = (value, build.constant(np.asarray(sizes, np.int32), name="sizes"), build.constant(place, name="axis"))
     return build.add_all("SplitV", operands, {"num_split": len(sizes)})
@@ -255,7 +257,7 @@ def one_hot(
 @function("sequence_mask")
 def sequence_mask(build: Builder, lengths: Value, maxlen: Any = None, dtype: Any = None) -> Value:
     """As many true ones as each number says."""
-    steps = build.constant(np.arange(integer(build, maxlen)), lengths.dtype, "steps")
+    steps = build.constant(np.arange(build.bounded(integer(build, maxlen))), lengths.dtype, "steps")
     made = build.add("Less", (steps, build.expand(lengths, -1)))
     return made if dtype is None else build.cast(made, element_type(build, dtype))
 

@@ -43,7 +43,8 @@ def stacked(build: Builder, xs: Any) -> Value:
 def unstack(build: Builder, x: Value, num: Any = None, axis: Any = 0) -> list[Value]:
     """Apart along an axis that is gone then."""
     place = build.axis(x, integer(build, axis))
-    return build.add_all("Unpack", (x,), {"num": build.size(x, place) if num is None else integer(build, num), "axis": place})
+    count = build.bounded(build.size(x, place) if num is None else integer(build, num), 1 << 16)
+    return build.add_all("Unpack", (x,), {"num": count, "axis": place})
 
 
 @operation("Meshgrid")
@@ -233,7 +234,7 @@ def spaced(
     if retstep:
         raise build.unsupported("it also gives the distance", EXPORT)
     one, other = (build.floating(each) for each in pair(build, start, stop))
-    name, count = build.layer.class_name, integer(build, num)
+    name, count = build.layer.class_name, build.bounded(integer(build, num))
     sign = build.add("Sign", (one,))
     if name == "Geomspace":
         one, other = (build.add("Log", (build.add("Abs", (each,)),)) for each in (one, other))
@@ -259,7 +260,7 @@ def counts(build: Builder, x: Value) -> Value:
 @operation("Vander")
 def vander(build: Builder, x: Value, N: Any = None, increasing: bool = False) -> Value:  # noqa: N803 - Keras' name
     """Powers of each element, the largest first."""
-    count = build.size(x, 0) if N is None else integer(build, N)
+    count = build.bounded(build.size(x, 0) if N is None else integer(build, N))
     powers = np.arange(count, dtype=np.float32)
     return two(build, "Pow", build.expand(build.floating(x), -1), list(powers if increasing else powers[::-1]))
 
@@ -271,6 +272,7 @@ def vander(build: Builder, x: Value, N: Any = None, increasing: bool = False) ->
 def triangle(build: Builder, x: Value, k: Any = 0) -> Value:
     """What lies below, or above, a diagonal; zeros elsewhere."""
     rows, columns = (build.size(x, axis) for axis in (-2, -1))
+    build.bounded(rows * columns)
     ones = np.ones((rows, columns), bool)
     kept = np.tril(ones, integer(build, k)) if build.layer.class_name == "Tril" else np.triu(ones, integer(build, k))
     return build.add("SelectV2", (build.constant(kept, DType.BOOL, "kept"), x, build.number(0, x)))

@@ -101,8 +101,9 @@ def in_top_k(build: Builder, targets: Value, predictions: Value, k: Any) -> Valu
 def sequences(build: Builder, x: Value, sequence_length: Any, sequence_stride: Any) -> Value:
     """Windows of the last axis."""
     last = build.rank(x) - 1
-    length = integer(build, sequence_length)
-    places = windows(length, integer(build, sequence_stride), build.size(x, last))
+    length, step, size = integer(build, sequence_length), integer(build, sequence_stride), build.size(x, last)
+    build.bounded(length * max(size // max(step, 1), 0))
+    places = windows(length, step, size)
     index = build.constant(np.asarray(places, np.int32).reshape(-1, length), name="places")
     return build.add("GatherV2", (x, index, build.constant(last, name="axis")))
 
@@ -149,7 +150,7 @@ def short_time(
     center: bool = True,
 ) -> list[Value]:
     """The spectrum of each window."""
-    length, whole = integer(build, sequence_length), integer(build, fft_length)
+    length, whole = (build.bounded(integer(build, each)) for each in (sequence_length, fft_length))
     last, before = build.rank(x) - 1, (whole - length) // 2
     if center:
         widths = np.zeros((last + 1, 2), np.int32)

@@ -64,6 +64,7 @@ def adaptive_pooling(build: Builder, inputs: Value, output_size: Any, data_forma
 
     def run(x: Value) -> Value:
         for axis, wanted in enumerate(sizes, 1):
+            build.bounded(wanted, 1 << 12)
             size = build.size(x, axis)
             ends = [(place * size // wanted, -(-(place + 1) * size // wanted)) for place in range(wanted)]
             x = build.concat([build.reduce(op, build.cut(x, {axis: (a, size - b)}), [axis], keep=True) for a, b in ends], axis)
@@ -197,6 +198,7 @@ def attention(
     if mask is not None:
         scores = build.add("SelectV2", (build.cast(tensor(build, mask), DType.BOOL), scores, hidden))
     if is_causal:
+        build.bounded(build.size(query, 1) * build.size(key, 1))
         earlier = np.tril(np.ones((build.size(query, 1), build.size(key, 1)), bool))
         scores = build.add("SelectV2", (build.constant(earlier, DType.BOOL, "earlier"), scores, hidden))
     return build.add("Einsum", (build.add("Softmax", (scores,)), value), {"equation": "bnts,bsnh->btnh", "N": 2})
@@ -317,6 +319,7 @@ def blurred(build: Builder, images: Value, kernel_size: Any = (3, 3), sigma: Any
     lengths, widths = integers(build, kernel_size), array(build, list(sigma)).astype(np.float64)
     curves = []
     for length, width in zip(lengths, widths, strict=True):
+        build.bounded(length, 1 << 10)
         curve = np.exp(-0.5 * ((np.arange(length) - (length - 1) / 2) / width) ** 2)
         curves.append(curve / curve.sum())
     # Keras takes the second width for the rows, though it takes the first length for them.

@@ -119,6 +119,7 @@ def repeat_elements(build: Builder, config: Config, inputs: Sequence[Value]) -> 
         return repeat(build, value, axis, counts[0])
     if len(counts) != build.size(value, axis):
         raise config.wrong("repeats", "a number for each element")
+    build.bounded(sum(counts))
     places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return build.add("GatherV2", (value, build.constant(places, name="places"), build.constant(axis, name="axis")))
 
@@ -158,9 +159,10 @@ def split(build: Builder, x: Value, indices_or_sections: Any, axis: Any = 0) -> 
     axis = build.axis(x, integer(build, axis))
     given = indices_or_sections
     if isinstance(given, int) and (name != "ArraySplit" or build.size(x, axis) % given == 0):
-        return build.add_all("Split", (build.constant(axis, name="axis"), x), {"num_split": given})
+        return build.add_all("Split", (build.constant(axis, name="axis"), x), {"num_split": build.bounded(given, 1 << 16)})
     size = build.size(x, axis)
     if isinstance(given, int):
+        build.bounded(given, 1 << 16)
         sizes = np.asarray([size // given + (part < size % given) for part in range(given)], np.int32)
     else:
         sizes = np.diff([0, *integers(build, given), size]).astype(np.int32)
