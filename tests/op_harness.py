@@ -113,6 +113,7 @@ SIZED_BY_DATA = frozenset(
         "SparseFillEmptyRows",
         "SparseSlice",
         "DecodeRaw",
+        "RaggedTensorToSparse",
         "DenseToDenseSetOperation",
         "NonMaxSuppressionWithOverlaps",
         "SparseSplit",
@@ -510,6 +511,12 @@ def _cudnn_later(*inputs: Array, **attrs: Any) -> tuple[Array, ...]:
     return *_cudnn(*inputs, **attrs), np.zeros(0, np.int8)
 
 
+def _top(x: Array, k: int, **_attrs: Any) -> tuple[Array, ...]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tuple(each.numpy() for each in tf.math.top_k(x, k))
+
+
 COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "Einsum": _einsum,  # the op itself takes two operands at most
     "TableLookup": _table_lookup,
@@ -518,6 +525,7 @@ COMPOSED: dict[str, Callable[..., Array | tuple[Array, ...]]] = {
     "CudnnRNNV2": _cudnn_later,
     "CudnnRNNV3": _cudnn_later,
     "SelfAdjointEigV2": _symmetric,
+    "TopK": _top,  # TensorFlow has no kernel of it left for int32 places
     "Svd": _singular,
     "If": _if,
     "Case": _case,
