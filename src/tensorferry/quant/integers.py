@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -53,9 +52,6 @@ def missing_ranges(program: Program, scheme: Scheme, ranges: Mapping[str, tuple[
 MOST_PRODUCT = 256.0
 """XNNPACK refuses to multiply a sum of products by more than this."""
 
-MOST_FINE = 1 << 17
-"""Elements of an output that is squashed in 16 bits, for which XNNPACK has no kernels."""
-
 MOST_SUM = {DType.INT8: float(1 << 20), DType.INT16: float(1 << 15)}
 """LiteRT's kernels of sums end the process from here on."""
 
@@ -73,8 +69,6 @@ class _Integers:
     """Of the operators that compute with whole numbers, by place."""
     _float: dict[int, str] = field(default_factory=dict)
     """Of those that could not: why."""
-    _fine: set[int] = field(default_factory=set)
-    """Of those, by place, that compute in 16 bits although the rest does in 8."""
     _given: set[int] = field(default_factory=set)
     """Tensors whose range is from training."""
     _constants: Ranges = field(init=False)
@@ -251,11 +245,7 @@ class _Integers:
         if not rule.whole_outputs:
             self.grids.whole.update(operator.outputs)
         if rule.fixed:
-            dtype = self.grids.dtype
-            if self._deserves_fine_steps(operator, rule):
-                dtype = DType.INT16
-                self._fine.add(place)
-            self.grids.fix(first, Form.of(dtype, *rule.fixed[dtype]))
+            self.grids.fix(first, Form.of(self.grids.dtype, *rule.fixed[self.grids.dtype]))
         if rule.bond is Bond.FORWARD:
             source = next(number for slot, number in enumerate(operator.inputs) if number >= 0 and rule.role(slot) is Role.DATA)
             if self.grids.is_constant(source):
@@ -267,19 +257,6 @@ class _Integers:
                 if number >= 0 and rule.role(slot) is Role.DATA and not self.grids.is_constant(number):
                     self.grids.join(number, first, place)
 
-    def _deserves_fine_steps(self, operator: ProgramOperator, rule: Rule) -> bool:
-        """Whether an operator that squashes its numbers is better computed in 16 bits: its result is an output, which is float.
-
-        256 steps make ties where many results are near 1: the best of a PoseNet's heatmap is then another cell.
-        """
-        assert rule.fixed is not None
-        result = operator.outputs[0]
-        shape = self.grids.subgraph.tensors[result].shape or ()
-        sizes = [dim for dim in shape if isinstance(dim, int)]
-        fits = rule.wide and self.scheme.mode is Mode.INT8 and self.scheme.io_dtype is DType.FLOAT32
-        ends = result in self.grids.subgraph.outputs and not self.grids.readers.get(result)
-        return fits and ends and math.prod(sizes) <= MOST_FINE
-
     # -- forms -----------------------------------------------------------------------------------------------------
 
     def _entry(self, place: int) -> OperatorPlan:
@@ -290,24 +267,17 @@ class _Integers:
             return OperatorPlan(0, place, name, known_as, self._float[place])
         rule = self._rules[place]
         outputs = (None if rule.whole_outputs else self.grids.form(number) for number in operator.outputs)
-        inputs = tuple(self._inputs(operator, rule, fine=place in self._fine))
-        return OperatorPlan(
-            0, place, name, known_as, self._why(rule, fine=place in self._fine), inputs, tuple(outputs), removed=rule is _THROUGH
-        )
+        inputs = tuple(self._inputs(operator, rule))
+        return OperatorPlan(0, place, name, known_as, self._why(rule), inputs, tuple(outputs), removed=rule is _THROUGH)
 
-    def _why(self, rule: Rule, *, fine: bool) -> str:
+    def _why(self, rule: Rule) -> str:
         if rule is _THROUGH:
             return "its range is the grid"
         if rule.fixed:
-            return "the kernel's own grid, 16 bits for an output that is float" if fine else "the kernel's own grid"
+            return "the kernel's own grid"
         return "as observed" if rule.bond is Bond.NONE else "one grid for all it moves"
 
-    def _inputs(self, operator: ProgramOperator, rule: Rule, *, fine: bool = False) -> list[Form | None]:
-        if fine:
-            form = self.grids.form(operator.inputs[0])
-            assert form.quantization is not None
-            ends, point = grid_of(form.dtype), form.quantization.zero_points[0]
-            return [form_of_range((ends.low - point) * form.scale, (ends.high - point) * form.scale, DType.INT16)]
+    def _inputs(self, operator: ProgramOperator, rule: Rule) -> list[Form | None]:
         forms: dict[int, Form | None] = {}
         for slot, number in enumerate(operator.inputs):
             role = rule.role(slot)
