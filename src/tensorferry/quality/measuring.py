@@ -12,6 +12,7 @@ import numpy as np
 from tensorferry.errors import OptionError
 from tensorferry.ir import Quantization
 from tensorferry.quality.files import Layer, LiteFile, spread_of
+from tensorferry.quality.pairing import pair_ends
 from tensorferry.quality.records import Difference, LayerQuality, OutputQuality, Quality, Spread
 from tensorferry.quant.maths import dequantize, grid_of, quantize
 from tensorferry.readers.tflite.model import TensorRecord
@@ -84,24 +85,27 @@ def measure_quality(
 ) -> Quality:
     """`samples` are real inputs by public name, as the float file takes them. Tensors are matched by name.
 
-    Both run on LiteRT's own kernels, which alone keep what lies between. OptionError if there is no sample.
+    Both run on LiteRT's own kernels, which alone keep what lies between. OptionError if there is no sample, or if the files'
+    inputs or outputs are not the same.
     """
     one, other = LiteFile(before), LiteFile(after)
     layers = {name: layer for name, layer in other.layers().items() if name in one.layers() and _is_float(one.tensors[name])}
     sums = {name: _Sums() for name in layers}
-    ends = {name: _Sums() for name in one.ends("output")}
+    feeds, results = other.ends("input"), other.ends("output")
+    given, made = pair_ends(one.ends("input"), feeds, "input"), pair_ends(one.ends("output"), results, "output")
+    ends = {name: _Sums() for name in made}
     number = 0
     with LiteRtModel(before, keep_intermediates=True) as first, LiteRtModel(after, keep_intermediates=True) as second:
-        feeds, results = other.ends("input"), other.ends("output")
         for number, sample in enumerate(samples, 1):
-            outputs = [first.run(sample), second.run({name: _stored(array, feeds[name]) for name, array in sample.items()})]
+            stored = {given[name]: _stored(array, feeds[given[name]]) for name, array in sample.items()}
+            outputs = [first.run(sample), second.run(stored)]
             values = [first.intermediates(), second.intermediates()]
             for name, total in sums.items():
                 record = other.tensors[name]
                 if name in values[0] and name in values[1]:
                     total.add(values[0][name], _real(values[1][name], record), _limits(record))
             for name, total in ends.items():
-                total.add(outputs[0][name], _real(outputs[1][name], results[name]), None)
+                total.add(outputs[0][name], _real(outputs[1][made[name]], results[made[name]]), None)
             if progress is not None:
                 progress(number)
         runtime = f"LiteRT {first.version}, its own kernels"

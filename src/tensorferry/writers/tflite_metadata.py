@@ -208,7 +208,10 @@ def _find_output(labels: Labels, outputs: Mapping[str, ProgramTensor]) -> str:
     fitting = [name for name, tensor in outputs.items() if _classes(tensor) == len(labels.lines)]
     if len(fitting) == 1:
         return fitting[0]
-    sizes = ", ".join(f"{name} {list(tensor.shape or ())}" for name, tensor in outputs.items())
+    sizes = ", ".join(
+        f"{name} [{', '.join(str(size) if isinstance(size, int) else '?' for size in tensor.shape or ())}]"
+        for name, tensor in outputs.items()
+    )
     if fitting:
         raise OptionError(
             f"{len(fitting)} outputs give {len(labels.lines)} numbers: {', '.join(fitting)}",

@@ -1,0 +1,46 @@
+"""Two files of one model are told from files of two, whatever their inputs are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tensorferry.errors import OptionError
+from tensorferry.quality import examine
+from tensorferry.quality.files import LiteFile
+from tensorferry.quality.pairing import pair_ends
+from tensorferry.readers.tflite.model import TensorRecord
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+FLOAT, INT8 = (MODELS / "mlperf_vww_tflite" / f"vww_96_{kind}.tflite" for kind in ("float", "int8"))
+WORDS = MODELS / "mlperf_kws_tflite" / "kws_ref_model_float32.tflite"
+
+pytestmark = pytest.mark.skipif(not (FLOAT.exists() and INT8.exists() and WORDS.exists()), reason="needs shared/models/mlperf_*")
+
+
+def test_a_quantised_file_with_other_names_is_compared() -> None:
+    quality = examine(FLOAT, INT8)
+    assert [output.name for output in quality.outputs] == ["Identity"]
+    assert 0.98 < quality.outputs[0].difference.cosine < 1
+
+
+def test_files_of_two_models_are_refused() -> None:
+    with pytest.raises(OptionError, match="do not have the same inputs") as caught:
+        examine(FLOAT, WORDS)
+    assert "[?, 96, 96, 3]" in str(caught.value) and "[?, 49, 10, 1]" in str(caught.value)
+
+
+def test_what_fits_twice_is_refused_unless_names_tell() -> None:
+    (record,) = LiteFile(FLOAT).ends("output").values()
+    (image,) = LiteFile(FLOAT).ends("input").values()
+
+    def pair(before: dict[str, TensorRecord], after: dict[str, TensorRecord]) -> dict[str, str]:
+        return pair_ends(before, after, "output")
+
+    assert pair({"a": record, "b": record}, {"b": record, "a": record}) == {"a": "a", "b": "b"}
+    assert pair({"a": record, "b": image}, {"y": image, "x": record}) == {"a": "x", "b": "y"}
+    with pytest.raises(OptionError):
+        pair({"a": record, "b": record}, {"x": record, "y": record})
+    with pytest.raises(OptionError):
+        pair({"a": record}, {"a": record, "b": image})
