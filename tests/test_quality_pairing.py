@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tensorferry.errors import OptionError
+from tensorferry.errors import OptionError, SourceError
+from tensorferry.pose.heads import name_heads
 from tensorferry.quality import examine
 from tensorferry.quality.files import LiteFile
 from tensorferry.quality.pairing import pair_ends
@@ -44,3 +47,13 @@ def test_what_fits_twice_is_refused_unless_names_tell() -> None:
         pair({"a": record, "b": record}, {"x": record, "y": record})
     with pytest.raises(OptionError):
         pair({"a": record}, {"a": record, "b": image})
+
+
+def test_a_guess_of_how_pictures_go_in_is_told(tmp_path: Path) -> None:
+    Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+    assert "x / 127.5 - 1" in examine(FLOAT, INT8, tmp_path).drawn_from
+
+
+def test_open_sizes_are_told_as_open() -> None:
+    with pytest.raises(SourceError, match=r"dense \[\?, 2\]"):
+        name_heads({"dense": [0, 2]})

@@ -54,7 +54,10 @@ def name_heads(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
 
 
 def _no_posenet(head: str, shapes: Mapping[str, Sequence[int]]) -> SourceError:
-    given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "none"
+    given = (
+        ", ".join(f"{name} [{', '.join(str(size) if size > 0 else '?' for size in shape)}]" for name, shape in shapes.items())
+        or "none"
+    )
     return SourceError(
         f"the model is no PoseNet: no single output is the {head} of {CHANNELS[head]} channels",
         why=f"its outputs are {given}",

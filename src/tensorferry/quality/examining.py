@@ -44,7 +44,7 @@ def examine(
         return measure_quality(before, after, _random(graph), progress, "drawn at random: give --samples to judge by real ones")
     found = open_samples(samples, inputs_of(graph), preparation or Preparation())
     where = os.fspath(samples) if isinstance(samples, str | os.PathLike) else "samples given"
-    return measure_quality(before, after, found, progress, where)
+    return measure_quality(before, after, found, progress, "; ".join((where, *found.notices)))
 
 
 def write_report(quality: Quality, target: PathLike) -> None:
