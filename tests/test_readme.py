@@ -6,8 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import tensorferry
 from tensorferry.cli import app
@@ -21,8 +23,12 @@ pytestmark = pytest.mark.skipif(tfjs.available() is not None, reason=str(tfjs.av
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with a small `posenet.pb`."""
+    """A folder with a small `posenet.pb`, and one with pictures in it."""
     monkeypatch.chdir(tmp_path)
+    Path("photographs").mkdir()
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(f"photographs/{seed}.png")
     build("posenet", "posenet.pb", Wanted(multiplier=0.25, resolution=65, weights="random"))
 
 
@@ -37,7 +43,7 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_and_scripts_work_in_the_order_given(here, capsys):
     found = commands()
-    assert {words[0] for words in found} == {"check", "convert", "diff", "freeze", "inspect", "verify"}
+    assert {words[0] for words in found} == {"bench", "check", "convert", "diff", "freeze", "inspect", "pose", "quality", "verify"}
     for words in found:
         result = CliRunner().invoke(app, words)
         assert result.exit_code in ((0, 1) if words[0] == "diff" else (0,)), (words, result.output)  # 1: the ops differ
