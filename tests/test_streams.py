@@ -50,7 +50,7 @@ def test_a_signal_to_end_leaves_nothing_however_often_it_comes(source, tmp_path,
         f"def again(stage): os.kill(os.getpid(), {int(number)}); time.sleep(0.01); discard(stage)\n"
         "StagedFile.discard = again\n"
         f"def wait(*_, **__): os.kill(os.getpid(), {int(number)}); time.sleep(60)\n"
-        "c.write_tflite = wait\nmain()"
+        "c.write_program = wait\nmain()"
     )
     command = [sys.executable, "-c", script, "convert", str(source), "-o", str(tmp_path / "net.tflite")]
     assert subprocess.run(command, check=False, timeout=60).returncode == 128 + number

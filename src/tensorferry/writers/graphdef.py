@@ -24,7 +24,7 @@ from tensorferry.writers.atomic import atomic_file
 PRODUCER = 27
 """GraphDef version written: new enough for every op here, old enough that TensorFlow 1.12 and later take it."""
 
-_LAST_VERSION = {"BatchNormWithGlobalNormalization": 8}
+_LAST_VERSION = {"BatchNormWithGlobalNormalization": 8, "TopK": 6}
 """Ops that TensorFlow takes in graphs of old versions only, and the last of these."""
 
 MAX_BYTES = (1 << 31) - 1
