@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +60,19 @@ def test_a_guess_of_how_pictures_go_in_is_told(tmp_path: Path) -> None:
 def test_open_sizes_are_told_as_open() -> None:
     with pytest.raises(SourceError, match=r"dense \[\?, 2\]"):
         name_heads({"dense": [0, 2]})
+
+
+def test_mean_and_std_reach_the_samples(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)).save(tmp_path / "noise.png")
+    said = ("--mean", "0", "--std", "255")
+
+    def ask(*more: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "tensorferry", "quality", str(FLOAT), str(INT8), "--json", *more]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    found = ask("--samples", str(tmp_path), *said)
+    assert found.returncode == 0, found.stderr
+    assert "127.5" not in json.loads(found.stdout)["drawn_from"]
+    refused = ask(*said)
+    assert refused.returncode == 2
+    assert "--samples" in refused.stdout + refused.stderr

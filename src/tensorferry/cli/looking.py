@@ -104,9 +104,22 @@ def diff(screen: Screen, before: str, after: str, everything: bool, **options: A
 )
 @click.option("-o", "--output", metavar="PAGE.html", help="Write a page with tables, histograms and code, too.")
 @click.option("--all", "everything", is_flag=True, help="List all layers, not the worst.")
+@click.option(
+    "--mean", metavar="M[,M,M]", help="Pictures go in as (pixel - mean) / std; 127.5 if neither the model nor you say otherwise."
+)
+@click.option("--std", metavar="S[,S,S]", help="Likewise.")
 @FACE
 @command
-def quality(screen: Screen, before: str, after: str, samples: str | None, output: str | None, everything: bool) -> None:
+def quality(
+    screen: Screen,
+    before: str,
+    after: str,
+    samples: str | None,
+    output: str | None,
+    everything: bool,
+    mean: str | None,
+    std: str | None,
+) -> None:
     """Show what quantising cost: BEFORE and AFTER are a TensorFlow Lite file in float and its quantised form.
 
     Outputs and layers are compared tensor by tensor, the worst first.
@@ -115,10 +128,16 @@ def quality(screen: Screen, before: str, after: str, samples: str | None, output
     Example:
       tensorferry quality float.tflite int8.tflite --samples photographs/ -o report.html
     """
+    from tensorferry.calibration.pixels import Preparation  # noqa: PLC0415
+    from tensorferry.errors import OptionError  # noqa: PLC0415
+    from tensorferry.options import split_numbers  # noqa: PLC0415
     from tensorferry.quality import examine, write_report  # noqa: PLC0415
 
+    if samples is None and (mean or std):
+        raise OptionError("--mean and --std say how samples go in, and none are given", remedy="add --samples FOLDER")
+    asked = Preparation(split_numbers("mean", mean) or None, split_numbers("std", std) or None)
     with screen.progress() as progress:
-        found = examine(before, after, samples, progress=lambda number: progress(f"sample {number}"))
+        found = examine(before, after, samples, asked, progress=lambda number: progress(f"sample {number}"))
         if output is not None:
             write_report(found, output)
     screen.show_quality(found, everything=everything)
