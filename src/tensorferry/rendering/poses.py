@@ -18,7 +18,7 @@ def render_poses(result: Posing) -> RenderableType:
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("picture", style="bold", overflow="fold", min_width=8)
     table.add_column("model", overflow="fold")
-    for title in ("score", "parts seen", "drift px (median, p95, max)"):
+    for title in ("score", "parts seen", "drift, px of the picture (median, p95, max)"):
         table.add_column(title, justify="right", no_wrap=True)
     for finding in result.findings:
         _add(table, finding)
