@@ -14,6 +14,7 @@ import numpy as np
 
 from tensorferry.ir import Dim, Graph, Node, Typed, Value
 from tensorferry.ops.expansion import Expansion
+from tensorferry.ops.linear_algebra import outer_axes
 from tensorferry.ops.rounds import repeat
 from tensorferry.ops.samples import sample
 from tensorferry.ops.sizes import Size, Sizes, reshape
@@ -147,15 +148,9 @@ class Turning(Expansion):
 # -- symmetric matrices --------------------------------------------------------------------------------------------
 
 
-def _outer(value: Value) -> tuple[Dim, ...] | None:
-    if value.shape is not None and len(value.shape) < 2:
-        raise Declined(f"its input has rank {len(value.shape)}; a matrix has 2")
-    return None if value.shape is None else value.shape[:-2]
-
-
 def _infer_symmetric(node: Node) -> list[Typed]:
     value = node.inputs[0]
-    outer = _outer(value)
+    outer = outer_axes(value)
     values = None if outer is None or value.shape is None else (*outer, value.shape[-1])
     return [Typed(value.dtype, values), Typed(value.dtype, value.shape if node["compute_v"] else ())]
 
@@ -202,7 +197,7 @@ def _expand_symmetric(graph: Graph, node: Node) -> bool:
 
 def _infer_singular(node: Node) -> list[Typed]:
     value, dtype = node.inputs[0], node.inputs[0].dtype
-    outer = _outer(value)
+    outer = outer_axes(value)
     if outer is None or value.shape is None:
         return [Typed(dtype, None), *([Typed(dtype, None if node["compute_uv"] else ())] * 2)]
     rows, columns = value.shape[-2:]

@@ -131,20 +131,21 @@ class Steps(Expansion):
 # -- inference and evaluation --------------------------------------------------------------------------------------
 
 
-def _outer(value: Value) -> tuple[Dim, ...] | None:
+def outer_axes(value: Value) -> tuple[Dim, ...] | None:
+    """The axes before those of a matrix; None where the rank is open."""
     if value.shape is not None and len(value.shape) < 2:
         raise Declined(f"its input has rank {len(value.shape)}; a matrix has 2")
     return None if value.shape is None else value.shape[:-2]
 
 
 def _infer_determinant(node: Node) -> list[Typed]:
-    typed = Typed(node.inputs[0].dtype, _outer(node.inputs[0]))
+    typed = Typed(node.inputs[0].dtype, outer_axes(node.inputs[0]))
     return [typed] if node.op == "MatrixDeterminant" else [typed, typed]
 
 
 def _infer_solve(node: Node) -> list[Typed]:
     matrix, right = node.inputs
-    outer, own = _outer(matrix), _outer(right)
+    outer, own = outer_axes(matrix), outer_axes(right)
     if outer is None or own is None or matrix.shape is None or right.shape is None:
         return [Typed(right.dtype, None)]
     shape = broadcast_shapes(outer, own)
@@ -154,7 +155,7 @@ def _infer_solve(node: Node) -> list[Typed]:
 
 def _infer_qr(node: Node) -> list[Typed]:
     value = node.inputs[0]
-    outer = _outer(value)
+    outer = outer_axes(value)
     if outer is None or value.shape is None:
         return [Typed(value.dtype, None)] * 2
     rows, columns = value.shape[-2:]
