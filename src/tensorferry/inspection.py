@@ -149,9 +149,9 @@ class Inspection:
 
     def as_dict(self) -> dict[str, Any]:
         """The inspection as plain JSON data; a shape is a list of numbers and names, or null for an unknown rank."""
-        facts = replace(self.facts, details=[])
+        facts = replace(self.facts, details=[], tree=None)
         plain: dict[str, Any] = _plain(asdict(replace(self, facts=facts)))
-        del plain["facts"]["details"]
+        del plain["facts"]["details"], plain["facts"]["tree"]
         return plain
 
 
