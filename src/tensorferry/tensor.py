@@ -363,17 +363,12 @@ class CastTensor(Tensor):
         return array.astype(self.dtype.numpy)
 
 
-class ScaledTensor(Tensor):
-    """Float elements times factors: element i of the row-major order is multiplied by factors[(i // inner) % len(factors)].
+class ComputedTensor(Tensor):
+    """Elements computed from those of another tensor, one by one, by what `_compute` says; nothing is held but a piece."""
 
-    The product is taken in float64 and rounded once.
-    """
-
-    def __init__(self, base: Tensor, factors: Array, inner: int = 1) -> None:
-        super().__init__(base.dtype, base.shape)
+    def __init__(self, base: Tensor, dtype: DType) -> None:
+        super().__init__(dtype, base.shape)
         self.base = base
-        self.factors = np.asarray(factors, np.float64).reshape(-1)
-        self.inner = inner
 
     def array(self) -> Array:
         full = np.empty(self.size, self.dtype.numpy)
@@ -385,7 +380,7 @@ class ScaledTensor(Tensor):
         return full.reshape(self.shape)
 
     def elements(self, start: int, stop: int) -> Array:
-        return self._scale(self.base.elements(start, stop), start)
+        return self._compute(self.base.elements(start, stop), start)
 
     def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
         for piece in self._pieces(limit):
@@ -395,14 +390,30 @@ class ScaledTensor(Tensor):
         self.base.release()
 
     def _pieces(self, limit: int) -> Iterator[Array]:
+        """Of at most `limit` bytes, here and of the base."""
         start = 0
-        for chunk in self.base.chunks(limit):
+        for chunk in self.base.chunks(limit // max(1, self.dtype.width // self.base.dtype.width)):
             part = np.frombuffer(chunk, self.base.dtype.numpy)
-            yield self._scale(part, start)
+            yield self._compute(part, start)
             start += part.size
 
-    def _scale(self, part: Array, start: int) -> Array:
-        """Elements from number `start` on, each times its factor."""
+    def _compute(self, part: Array, start: int) -> Array:
+        """For elements of the base from number `start` of the row-major order on."""
+        raise NotImplementedError
+
+
+class ScaledTensor(ComputedTensor):
+    """Float elements times factors: element i of the row-major order is multiplied by factors[(i // inner) % len(factors)].
+
+    The product is taken in float64 and rounded once.
+    """
+
+    def __init__(self, base: Tensor, factors: Array, inner: int = 1) -> None:
+        super().__init__(base, base.dtype)
+        self.factors = np.asarray(factors, np.float64).reshape(-1)
+        self.inner = inner
+
+    def _compute(self, part: Array, start: int) -> Array:
         factors = spread(self.factors, start, part.size, self.inner)
         with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN in weights stay what they are
             return (part * factors).astype(self.dtype.numpy)

@@ -11,58 +11,29 @@ import numpy as np
 from tensorferry.errors import GraphError
 from tensorferry.ir import Quantization
 from tensorferry.quant.maths import Grid, Rounding, along, check_finite, quantize, symmetric_scales, weight_grid
-from tensorferry.storage import CHUNK
-from tensorferry.tensor import Array, CastTensor, DType, ReshapedTensor, Tensor, TransposedTensor, spread
+from tensorferry.tensor import Array, CastTensor, ComputedTensor, DType, ReshapedTensor, Tensor, TransposedTensor, spread
 
 LARGEST_HALF = 65520.0
 """From this magnitude on rounding to float16 gives infinity."""
 
 
-class QuantizedTensor(Tensor):
+class QuantizedTensor(ComputedTensor):
     """The codes of a float tensor: round(base / scale) + zero point, saturated to the grid.
 
     One scale for all (`axis` None) or one for each index along `axis`. int4 comes one element a byte; the writer packs it.
     """
 
     def __init__(self, base: Tensor, quantization: Quantization, grid: Grid, rounding: Rounding = Rounding.EVEN) -> None:
-        super().__init__(grid.dtype, base.shape)
+        super().__init__(base, grid.dtype)
         if not base.dtype.is_float:
             raise GraphError(f"{base.dtype.value} numbers are not quantised: {base!r}")
-        self.base = base
         self.quantization = quantization
         self.grid = grid
         self.rounding = rounding
         self._scales, self._inner = _parameters(quantization, base.shape)
         self._zero_points = np.asarray(quantization.zero_points, np.int64)
 
-    def array(self) -> Array:
-        full = np.empty(self.size, self.dtype.numpy)
-        start = 0
-        for piece in self._pieces(CHUNK):
-            full[start : start + piece.size] = piece
-            start += piece.size
-        full.flags.writeable = False
-        return full.reshape(self.shape)
-
-    def elements(self, start: int, stop: int) -> Array:
-        return self._quantize(self.base.elements(start, stop), start)
-
-    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
-        for piece in self._pieces(limit):
-            yield piece.view(np.uint8).data
-
-    def release(self) -> None:
-        self.base.release()
-
-    def _pieces(self, limit: int) -> Iterator[Array]:
-        start = 0
-        for chunk in self.base.chunks(limit):
-            part = np.frombuffer(chunk, self.base.dtype.numpy)
-            yield self._quantize(part, start)
-            start += part.size
-
-    def _quantize(self, part: Array, start: int) -> Array:
-        """Codes of elements from number `start` on."""
+    def _compute(self, part: Array, start: int) -> Array:
         zeros: Array | int = 0
         scales = self._scales
         if np.any(self._zero_points):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy as np
 from tensorferry.errors import SourceError
 from tensorferry.ir import Quantization
 from tensorferry.readers.tflite.model import Stretch, TensorRecord
-from tensorferry.storage import CHUNK, SourceFile
-from tensorferry.tensor import Array, ArrayTensor, DType, FileTensor, Tensor
+from tensorferry.storage import SourceFile
+from tensorferry.tensor import Array, ArrayTensor, ComputedTensor, DType, FileTensor, Tensor
 from tensorferry.wire.flatview import View
 from tensorferry.wire.protobuf import malformed
 
@@ -57,39 +56,20 @@ class SparseTensor(Tensor):
         return full.reshape(self.shape)
 
 
-class DequantizedTensor(Tensor):
+class DequantizedTensor(ComputedTensor):
     """float32 (stored - zero_point) * scale: one pair for all, or one for each index along the axis of the quantisation."""
 
     def __init__(self, base: Tensor, quantization: Quantization) -> None:
-        super().__init__(DType.FLOAT32, base.shape)
-        self.base = base
+        super().__init__(base, DType.FLOAT32)
         self.quantization = quantization
         axis = quantization.axis
         self._inner = math.prod(base.shape[axis + 1 :]) if axis is not None else 1
         self._scales = np.asarray(quantization.scales, np.float32)
         self._zeros = np.asarray(quantization.zero_points, np.int64)
 
-    def array(self) -> Array:
-        full = self._real(self.base.array().reshape(-1), 0)
-        full.flags.writeable = False
-        return full.reshape(self.shape)
-
-    def elements(self, start: int, stop: int) -> Array:
-        return self._real(self.base.elements(start, stop), start)
-
-    def chunks(self, limit: int = CHUNK) -> Iterator[memoryview]:
-        start = 0
-        for piece in self.base.chunks(limit // 4):
-            part = np.frombuffer(piece, self.base.dtype.numpy)
-            yield self._real(part, start).view(np.uint8).data
-            start += part.size
-
-    def release(self) -> None:
-        self.base.release()
-
-    def _real(self, stored: Array, start: int) -> Array:
-        which = 0 if self._scales.size == 1 else (np.arange(start, start + stored.size) // max(1, self._inner)) % self._scales.size
-        return (stored.astype(np.int64) - self._zeros[which]).astype(np.float32) * self._scales[which]
+    def _compute(self, part: Array, start: int) -> Array:
+        which = 0 if self._scales.size == 1 else (np.arange(start, start + part.size) // max(1, self._inner)) % self._scales.size
+        return (part.astype(np.int64) - self._zeros[which]).astype(np.float32) * self._scales[which]
 
 
 def read_constant(file: SourceFile, record: TensorRecord, content: Stretch) -> Tensor:
