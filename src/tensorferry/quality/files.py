@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class LiteFile:
         counts = Counter(each.name for graph in self._model.subgraphs() for each in graph.operators)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    @cached_property
     def layers(self) -> dict[str, Layer]:
         """By the name of the tensor that is computed."""
         found = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,8 +26,8 @@ Progress = Callable[[int], None]
 DRAWN = 12
 """Layers of which histograms are drawn: the worst ones."""
 
-KEPT = 1 << 12
-"""Elements of a tensor that each sample adds to a histogram, evenly taken."""
+KEPT, KEPT_SAMPLES = 1 << 10, 16
+"""Elements of a tensor that a sample adds to its histogram, evenly taken, and the first samples that add any: 128 KiB a tensor."""
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ class _Sums:
         self.low, self.high = min(self.low, float(one.min())), max(self.high, float(one.max()))
         if limits is not None:
             self.clipped += int(np.count_nonzero((one < limits[0]) | (one > limits[1])))
-        step = max(1, one.size // KEPT)
+        if len(self.chosen) == KEPT_SAMPLES:
+            return
+        step = -(-one.size // KEPT)
         self.chosen.append((one[::step].astype(np.float32), other[::step].astype(np.float32)))
 
     def difference(self) -> Difference:
@@ -88,45 +91,65 @@ def measure_quality(
     Both run on LiteRT's own kernels, which alone keep what lies between. OptionError if there is no sample, or if the files'
     inputs or outputs are not the same.
     """
-    one, other = LiteFile(before), LiteFile(after)
-    layers = {name: layer for name, layer in other.layers().items() if name in one.layers() and _is_float(one.tensors[name])}
-    sums = {name: _Sums() for name in layers}
-    feeds, results = other.ends("input"), other.ends("output")
-    given, made = pair_ends(one.ends("input"), feeds, "input"), pair_ends(one.ends("output"), results, "output")
-    ends = {name: _Sums() for name in made}
-    number = 0
+    pair, number = _Pair(LiteFile(before), LiteFile(after)), 0
     with LiteRtModel(before, keep_intermediates=True) as first, LiteRtModel(after, keep_intermediates=True) as second:
         for number, sample in enumerate(samples, 1):
-            stored = {given[name]: _stored(array, feeds[given[name]]) for name, array in sample.items()}
-            outputs = [first.run(sample), second.run(stored)]
-            values = [first.intermediates(), second.intermediates()]
-            for name, total in sums.items():
-                record = other.tensors[name]
-                if name in values[0] and name in values[1]:
-                    total.add(values[0][name], _real(values[1][name], record), _limits(record))
-            for name, total in ends.items():
-                total.add(outputs[0][name], _real(outputs[1][made[name]], results[made[name]]), None)
+            pair.add(sample, first, second)
             if progress is not None:
                 progress(number)
         runtime = f"LiteRT {first.version}, its own kernels"
     if not number:
         raise OptionError("the quality of a file cannot be measured without samples", remedy="give at least one")
-    found = sorted((_layer(one, other, layers[name], total) for name, total in sums.items() if total.count), key=_order)
-    drawn = [replace(each, values=_spread(sums[each.tensor]), weights=_weights(one, other, each)) for each in found[:DRAWN]]
-    return Quality(
-        before=os.path.basename(one.path),  # noqa: PTH119
-        after=os.path.basename(other.path),  # noqa: PTH119
-        samples=number,
-        drawn_from=drawn_from,
-        bytes_before=one.size,
-        bytes_after=other.size,
-        runtime=runtime,
-        operators_before=one.operators(),
-        operators_after=other.operators(),
-        outputs=tuple(OutputQuality(name, total.difference()) for name, total in ends.items()),
-        layers=(*drawn, *found[DRAWN:]),
-        feeds=other.feeds(),
-    )
+    return pair.told(number, runtime, drawn_from)
+
+
+class _Pair:
+    """The two files, and what was added up of every tensor that both compute."""
+
+    def __init__(self, before: LiteFile, after: LiteFile) -> None:
+        self._before, self._after = before, after
+        self._feeds, self._results = after.ends("input"), after.ends("output")
+        self._given = pair_ends(before.ends("input"), self._feeds, "input")
+        self._made = pair_ends(before.ends("output"), self._results, "output")
+        shared = (name for name in after.layers if name in before.layers and _is_float(before.tensors[name]))
+        self._layers = {name: _Sums() for name in shared}
+        self._outputs = {name: _Sums() for name in self._made}
+
+    def add(self, sample: Mapping[str, Array], first: LiteRtModel, second: LiteRtModel) -> None:
+        """Run both on one sample."""
+        stored = {self._given[name]: _stored(array, self._feeds[self._given[name]]) for name, array in sample.items()}
+        outputs, others = first.run(sample), second.run(stored)
+        values, changed = first.tensors(), second.tensors()
+        for name, total in self._layers.items():
+            record = self._after.tensors[name]
+            with suppress(KeyError):  # one without memory of its own
+                total.add(values[name], _real(changed[name], record), _limits(record))
+        for name, total in self._outputs.items():
+            total.add(outputs[name], _real(others[self._made[name]], self._results[self._made[name]]), None)
+
+    def told(self, samples: int, runtime: str, drawn_from: str) -> Quality:
+        """All of it, the worst layer first; histograms of the worst ones."""
+        one, other = self._before, self._after
+        found = sorted(
+            (_layer(one, other, other.layers[name], total) for name, total in self._layers.items() if total.count), key=_order
+        )
+        drawn = [
+            replace(each, values=_spread(self._layers[each.tensor]), weights=_weights(one, other, each)) for each in found[:DRAWN]
+        ]
+        return Quality(
+            before=os.path.basename(one.path),  # noqa: PTH119
+            after=os.path.basename(other.path),  # noqa: PTH119
+            samples=samples,
+            drawn_from=drawn_from,
+            bytes_before=one.size,
+            bytes_after=other.size,
+            runtime=runtime,
+            operators_before=one.operators(),
+            operators_after=other.operators(),
+            outputs=tuple(OutputQuality(name, total.difference()) for name, total in self._outputs.items()),
+            layers=(*drawn, *found[DRAWN:]),
+            feeds=other.feeds(),
+        )
 
 
 def _order(layer: LayerQuality) -> tuple[float, str]:
@@ -179,7 +202,7 @@ def _layer(one: LiteFile, other: LiteFile, layer: Layer, total: _Sums) -> LayerQ
         high=total.high,
         clipped=total.clipped / total.count,
         difference=total.difference(),
-        bytes_before=one.weight_bytes(one.layers()[layer.result.name]),
+        bytes_before=one.weight_bytes(one.layers[layer.result.name]),
         bytes_after=other.weight_bytes(layer),
     )
 
@@ -191,7 +214,7 @@ def _spread(total: _Sums) -> Spread | None:
 
 def _weights(one: LiteFile, other: LiteFile, layer: LayerQuality) -> Spread | None:
     """The largest constant of the layer, in both files, if they hold the same one."""
-    records = [file.main_weight(file.layers()[layer.tensor]) for file in (one, other)]
+    records = [file.main_weight(file.layers[layer.tensor]) for file in (one, other)]
     if records[0] is None or records[1] is None or records[0].shape != records[1].shape:
         return None
     return spread_of(one.elements(records[0]), other.elements(records[1]))
