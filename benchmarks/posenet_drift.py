@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from tensorferry.calibration.pictures import find_pictures, fit, read_pixels
 from tensorferry.pose import Heads, decode_single, find_heads
+from tensorferry.pose.drifting import LEAST_SCORE, movements
 from tensorferry.runtimes.litert import LiteRtModel
 from tensorferry.tensor import Array
 
 SIZE = 337
-LEAST_SCORE = 0.5
 LEAD = 0.1
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,8 @@ class Drift:
 
 def prepare(path: Path, size: int = SIZE) -> tuple[Array, tuple[int, int]]:
     """The whole picture stretched to size x size, bilinear, half-pixel centres, no antialias; x / 127.5 - 1. And its own size."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"), np.float32)
-    height, width = pixels.shape[:2]
-    for axis, length in ((0, height), (1, width)):
-        places = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
-        low = np.floor(places).astype(int)
-        part = (places - low).astype(np.float32).reshape([-1 if each == axis else 1 for each in range(3)])
-        high = np.minimum(low + 1, length - 1)
-        pixels = pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
-    return (pixels / 127.5 - 1)[None].astype(np.float32), (width, height)
+    pixels = read_pixels(path)
+    return (fit(pixels, (size, size), "stretch") / 127.5 - 1)[None].astype(np.float32), (pixels.shape[1], pixels.shape[0])
 
 
 def run(model: Path, images: Iterable[Array]) -> list[Heads]:
@@ -70,10 +61,10 @@ def compare(float_heads: list[Heads], heads: list[Heads], sizes: list[tuple[int,
     moved, jumps = [], 0
     for number, (one, other) in enumerate(zip(float_heads, heads, strict=True)):
         scale = (1.0, 1.0) if sizes is None else (sizes[number][0] / SIZE, sizes[number][1] / SIZE)
-        pairs = zip(decode_single(one).scaled(*scale).keypoints, decode_single(other).scaled(*scale).keypoints, strict=True)
-        for part, (before, after) in enumerate(pairs):
+        poses = [decode_single(each).scaled(*scale) for each in (one, other)]
+        moved += movements(*poses)
+        for part, before in enumerate(poses[0].keypoints):
             if before.score > LEAST_SCORE:
-                moved.append(np.hypot(before.x - after.x, before.y - after.y))
                 cells = [int(each.scores[..., part].argmax()) for each in (one, other)]
                 jumps += _leads(one.scores[..., part]) and cells[0] != cells[1]
     return Drift(np.asarray(moved), jumps)
@@ -88,7 +79,7 @@ def _leads(scores: Array) -> bool:
 
 
 def pictures_in(folders: Iterable[Path]) -> list[Path]:
-    return sorted(each for folder in folders for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)
+    return sorted(each for folder in folders for each in find_pictures(folder))
 
 
 def main(float_file: Path, others: list[Path], folders: list[Path]) -> Mapping[str, Any]:

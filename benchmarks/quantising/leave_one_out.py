@@ -21,6 +21,7 @@ import numpy as np
 from measuring import run
 from posenet_drift import Drift, compare
 from posenet_drift import run as heads_of
+from quantising.cases import MODELS
 from tensorferry.tensor import Array
 
 HERE = Path(__file__).parent
@@ -31,12 +32,12 @@ Make = Callable[[str, int, Path], Path]
 """(mode, the picture left out, samples of the others) -> the file."""
 
 
-def official(graph: Path, folder: Path) -> Make:
+def official(graph: Path, folder: Path, pictures: Path) -> Make:
     def make(mode: str, left_out: int, _samples: Path) -> Path:
         name = f"{mode}@{left_out}" if mode.startswith("int") else mode
         target = folder / f"official_{name}.tflite"
-        if not target.exists():
-            _do([sys.executable, HERE / "official.py", graph, folder, "image", OUTPUTS, folder / "calibrating.npy", name])
+        if left_out == 0 or mode.startswith("int"):
+            _do([sys.executable, HERE / "official.py", graph, folder, "image", OUTPUTS, pictures, name])
         return target
 
     return make
@@ -52,6 +53,12 @@ def ours(graph: Path, folder: Path, options: Sequence[str]) -> Make:
         return target
 
     return make
+
+
+def reference_pictures() -> Array:
+    """The photographs as the reference outputs were made of them: JPEGs taken apart by TensorFlow's faster method."""
+    files = [np.load(path) for path in sorted((MODELS / "posenet_ref_outputs").glob("*.npz"))]
+    return np.concatenate([file["image"] for file in files])
 
 
 def _do(command: Sequence[str | Path]) -> None:
@@ -80,12 +87,15 @@ if __name__ == "__main__":
     parser.add_argument("modes", nargs="*", default=MODES)
     parser.add_argument("--options", default="")
     parser.add_argument("--ours-only", action="store_true")
+    parser.add_argument("--reference-pixels", action="store_true", help="the arrays of ../shared/models/posenet_ref_outputs")
     arguments = parser.parse_args()
     folder = arguments.work / "posenet"
-    pictures = np.load(folder / "calibrating.npy")
+    pictures = reference_pictures() if arguments.reference_pixels else np.load(folder / "calibrating.npy")
     makers = {"Tensorferry": ours(folder / "frozen.pb", folder, shlex.split(arguments.options))}
     if not arguments.ours_only:
-        makers["TFLiteConverter"] = official(folder / "frozen.pb", folder)
+        all_of_them = folder / ("reference.npy" if arguments.reference_pixels else "calibrating.npy")
+        np.save(all_of_them, pictures)
+        makers["TFLiteConverter"] = official(folder / "frozen.pb", folder, all_of_them)
     for mode in arguments.modes:
         for tool, make in makers.items():
             print(mode, tool, json.dumps(judge(mode, make, pictures, folder / "official_float.tflite")), flush=True)

@@ -134,9 +134,15 @@ def deliver(work: Work, stage: Stage, kind: Kind) -> Delivered:
     return replace(delivered, notices=tuple(dict.fromkeys((*said, *delivered.notices))))
 
 
+FRAMED = ("tfjs", "graphdef", "graphdef-text")
+"""Targets in which loops and choices may have TensorFlow 1's form."""
+
+
 def _tell_unused(options: Options, kind: Kind) -> list[str]:
     """What is asked of other kinds of targets alone."""
     said = []
+    if options.control_flow == "v1" and kind not in FRAMED:
+        said.append(f"control flow stays functional: a {TARGETS[kind].title} has no other form")
     if options.metadata and kind not in (*KINDS, *WEB):
         said.append(f"metadata is not written: a {TARGETS[kind].title} has no place for it")
     if options.quantize and not options.ways_for(kind):

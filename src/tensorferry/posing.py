@@ -20,6 +20,7 @@ from tensorferry.calibration.pictures import find_pictures, read_pixels
 from tensorferry.conversion import convert, load
 from tensorferry.errors import OptionError, TargetError
 from tensorferry.pose.drawing import draw_poses, side_by_side
+from tensorferry.pose.drifting import movements
 from tensorferry.pose.estimating import Estimator, Seeking
 from tensorferry.pose.heads import name_heads
 from tensorferry.pose.records import Pose
@@ -50,8 +51,7 @@ class Drift:
         for pose in reference:
             other = min(poses, key=lambda each: _apart(pose, each), default=None)
             if other is not None:
-                pairs = zip(pose.keypoints, other.keypoints, strict=True)
-                moved += [float(np.hypot(one.x - two.x, one.y - two.y)) for one, two in pairs if one.score > 0.5]
+                moved += movements(pose, other)
         if not moved:
             return None
         median, high = np.percentile(moved, [50, 95])

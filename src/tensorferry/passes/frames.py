@@ -129,15 +129,14 @@ class _Writer:
         self._rounds.append(going)
         results = self._inline(body, again, inside, f"{name}/body")
         self._rounds.pop()
-        outputs = []
-        for value, merge, switch, result in zip(inputs, merges, switches, results, strict=True):
-            if switch is None:
-                outputs.append(value)
-                continue
-            following = self._add("NextIteration", (result,), [merge.typed], f"{name}/NextIteration")
-            merge.producer.set_input(1, following.output)
-            outputs.append(self._add("Exit", (switch.outputs[0],), [merge.typed], f"{name}/Exit").output)
-        return outputs
+        rounds = zip(inputs, merges, switches, results, strict=True)
+        return [value if switch is None else self._round(merge, switch, result, name) for value, merge, switch, result in rounds]
+
+    def _round(self, merge: Value, switch: Node, result: Value, name: str) -> Value:
+        """What a round gives goes into the next one; what the last one got leaves the loop."""
+        following = self._add("NextIteration", (result,), [merge.typed], f"{name}/NextIteration")
+        merge.producer.set_input(1, following.output)
+        return self._add("Exit", (switch.outputs[0],), [merge.typed], f"{name}/Exit").output
 
     def _timely(self, value: Value) -> Value:
         """A constant with which an inner loop begins is there in each round of the outer one anew, or it would begin but once."""

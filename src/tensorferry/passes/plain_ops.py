@@ -14,6 +14,9 @@ from tensorferry.passes.rewriting import for_each_node
 from tensorferry.tensor import DType
 from tensorferry.wire.signatures import signature
 
+_REMOVED = frozenset({"TopK"})
+"""Ops that today's TensorFlow takes in graphs of old versions alone, and that are written as their successors."""
+
 
 def write_plain_ops(graph: Graph) -> int:
     """Every node becomes one that TensorFlow has, as far as its op says how. Names of what is computed stay."""
@@ -28,7 +31,7 @@ def _rewrite(graph: Graph, node: Node) -> int:
         return 0
     if split_bias(graph, node, spec):
         return 1
-    if signature(node.op) is not None:
+    if signature(node.op) is not None and node.op not in _REMOVED:
         return 0
     if node.op in _OWN:
         return int(_OWN[node.op](graph, node))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from tensorferry.errors import OptionError
 from tensorferry.ir import Graph
 from tensorferry.pose.decoding import decode_single
 from tensorferry.pose.heads import find_heads, name_heads
+from tensorferry.pose.records import Pose
 from tensorferry.tensor import Array
 
 LEAST_SCORE = 0.5
@@ -37,14 +39,19 @@ def drift_of(graph: Graph) -> Callable[[Sequence[Outputs], Sequence[Outputs]], f
     return lambda reference, outputs: drift(reference, outputs, (height, width))
 
 
+def movements(reference: Pose, pose: Pose) -> list[float]:
+    """How far each key point that counts lies from the reference's, in the pixels of both."""
+    pairs = zip(reference.keypoints, pose.keypoints, strict=True)
+    return [math.hypot(one.x - other.x, one.y - other.y) for one, other in pairs if one.score > LEAST_SCORE]
+
+
 def drift(reference: Sequence[Outputs], outputs: Sequence[Outputs], size: tuple[int, int]) -> float:
     """Pixels within which SHARE percent of the key points stay. OptionError when the reference sees none."""
     moved = []
     for one, other in zip(reference, outputs, strict=True):
         if not all(np.isfinite(array).all() for array in other.values()):
             return float("inf")
-        pairs = zip(*(decode_single(find_heads(each, *size)).keypoints for each in (one, other)), strict=True)
-        moved += [float(np.hypot(before.x - after.x, before.y - after.y)) for before, after in pairs if before.score > LEAST_SCORE]
+        moved += movements(*(decode_single(find_heads(each, *size)) for each in (one, other)))
     if not moved:
         raise OptionError(
             f"no key point on any sample has a score above {LEAST_SCORE:g}",

@@ -169,7 +169,7 @@ def _add_proof(table: Table, check: Check) -> None:
 
 def _status(check: Check) -> Text:
     text = Text(check.status, style=STATUS_STYLES[check.status])
-    if check.outputs:
+    if any(not output.problem for output in check.outputs):  # else each output says what it was held to
         text.append(f", tolerance {check.tolerance:g}", style="dim")
     if check.reason:
         text.append(f": {check.reason}", style="default")
