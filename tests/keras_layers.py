@@ -212,7 +212,7 @@ ACTIVATIONS = {
         _curves(
             *("celu", "glu", "hard_tanh", "hard_silu", "hard_swish", "hard_shrink", "leaky_relu", "log_sigmoid", "log_softmax"),
             *("silu",),
-            "squareplus", "soft_shrink", "sparse_plus", "sparse_sigmoid", "tanh_shrink",
+            "squareplus", "soft_shrink", "sparse_plus", "sparse_sigmoid", "tanh_shrink", "sparsemax",
         ),
         of=("keras",),
     ),

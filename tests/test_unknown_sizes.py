@@ -167,7 +167,7 @@ GRAPHS |= {
 }
 SIZES = (2, 4), (4, 6)
 """What the unknown sizes are, in turn, the first time and the second."""
-TOLERANCE = 3e-6
+TOLERANCE = 1e-6
 
 
 def write_graph(make: Graph, inputs: tuple[tuple[Any, tuple[int | None, ...]], ...], folder: Path) -> Path:
