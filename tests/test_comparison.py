@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tensorferry.comparison import compare_arrays, compare_outputs
+from tensorferry.comparison import Allowance, compare_arrays, compare_outputs, compare_rounded
 
 
 def test_equal_arrays_have_no_error():
@@ -100,3 +100,16 @@ def test_uint32_is_compared_with_its_bits_where_a_target_has_no_unsigned_numbers
     reference = np.array([2**32 - 1, 5], np.uint32)
     assert compare_arrays("y", reference, np.array([-1, 5], np.int32), 0.0).passed
     assert not compare_arrays("y", reference, np.array([-2, 5], np.int32), 0.0).passed
+
+
+def test_whole_numbers_that_stand_for_real_ones_are_held_to_what_a_mode_may_cost():
+    """Places may be others where values nearly tie; stored values may not be anything."""
+    allowed = Allowance(0.15, 0.9, "coarse", indices=True)
+    stored = np.arange(-100, 100, dtype=np.int8)
+    for result, passed in ((stored + np.int8(3), True), (-stored, False), (np.zeros_like(stored), False)):
+        error = compare_rounded(compare_arrays("y", stored, result, 1e-4), stored, result, allowed)
+        assert error.passed is passed
+    places = stored.astype(np.int64)
+    error = compare_rounded(compare_arrays("y", places, -places, 1e-4), places, -places, allowed)
+    assert error.passed
+    assert "whole numbers are others" in error.problem
